@@ -1,0 +1,56 @@
+"""What a model infers and what it reports: names, units and bounds as data; checks of user input.
+
+`Parameter` and `Feature` are read by priors, plots and reports, so that labels have one source.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One component of theta: uniform prior on [low, high], a nominal value inside it, a unit."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    nominal: float
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One component of x: a name and a unit ("" where there is none)."""
+
+    name: str
+    unit: str
+
+
+def nominal(parameters: tuple[Parameter, ...]) -> np.ndarray:
+    """theta at the nominal values, shape (d,)."""
+    return np.asarray([p.nominal for p in parameters])
+
+
+def as_theta(theta, parameters: tuple[Parameter, ...]) -> jax.Array:
+    """theta as a floating array of shape (d,), in JAX's default precision; ValueError otherwise."""
+    names = ", ".join(p.name for p in parameters)
+    try:
+        theta = jnp.asarray(theta)
+    except TypeError as error:
+        raise ValueError(f"theta: expected numbers ({names}), got {theta!r}") from error
+    if theta.shape != (len(parameters),):
+        raise ValueError(
+            f"theta: expected shape ({len(parameters)},) ({names}), got {theta.shape}; "
+            "use jax.vmap for a batch"
+        )
+    if not (jnp.issubdtype(theta.dtype, jnp.floating) or jnp.issubdtype(theta.dtype, jnp.integer)):
+        raise ValueError(f"theta: expected real numbers ({names}), got dtype {theta.dtype}")
+    return theta.astype(float)
+
+
+def concrete(value) -> bool:
+    """Whether the value can be looked at now (it is no tracer), so that its numbers are checked."""
+    return not isinstance(value, jax.core.Tracer)
