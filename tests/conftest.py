@@ -1,0 +1,24 @@
+"""Where reference data lies, and the hook that types every public signature in the tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Callable[[str], Path]:
+    """`data("hh/noisy.npz")`: the path below JAXSBI_DATA or ../shared/data, else a named skip."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    root = Path(os.environ.get("JAXSBI_DATA", default))
+
+    def find(name: str) -> Path:
+        path = root / name
+        if not path.exists():
+            pytest.skip(f"reference data {name} is not below {root.name}/ (set JAXSBI_DATA)")
+        return path
+
+    return find
