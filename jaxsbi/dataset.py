@@ -1,0 +1,133 @@
+"""Simulations: a buffer of fixed capacity, so that later rounds compile nothing new."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from jaxsbi.types import Data
+
+
+class Rows(NamedTuple):
+    """Simulated rows (n, …): what a loss sees of the buffer.
+
+    z: (n, d) parameters in the space where the prior is N(0, I).
+    x: pytree of (n, …) outcomes; NaN marks an undefined feature.
+    valid: (n,) False where the whole simulation failed.
+    round: (n,) the round that drew the row, from 0.
+    log_proposal: (n,) log p̃(z) − log p(z), the proposal's density relative to the prior's.
+    """
+
+    z: Float[Array, "n d"]
+    x: PyTree[Float[Array, "n ..."]]
+    valid: Bool[Array, " n"]
+    round: Int[Array, " n"]
+    log_proposal: Float[Array, " n"]
+
+
+class Simulations(NamedTuple):
+    """A buffer of `capacity` rows of which the first `length` (traced) are filled.
+
+    A row's side, training or validation, is drawn when it is appended and never changes.
+    """
+
+    rows: Rows
+    validation: Bool[Array, " capacity"]
+    length: Int[Array, ""]
+
+    @property
+    def capacity(self) -> int:
+        return self.validation.shape[0]
+
+    @property
+    def filled(self) -> Bool[Array, " capacity"]:
+        return jnp.arange(self.capacity) < self.length
+
+    @property
+    def training_rows(self) -> Bool[Array, " capacity"]:
+        return self.filled & self.rows.valid & ~self.validation
+
+    @property
+    def validation_rows(self) -> Bool[Array, " capacity"]:
+        return self.filled & self.rows.valid & self.validation
+
+
+class Moments(NamedTuple):
+    """Robust location and scale of every feature: two pytrees shaped like one x, all finite."""
+
+    location: Data
+    scale: Data
+
+
+def empty(capacity: int, dim: int, x: PyTree[jax.ShapeDtypeStruct]) -> Simulations:
+    """A buffer without rows for `dim` parameters and outcomes shaped like `x`."""
+    rows = Rows(
+        z=jnp.zeros((capacity, dim)),
+        x=jax.tree.map(lambda leaf: jnp.full((capacity, *leaf.shape), jnp.nan, leaf.dtype), x),
+        valid=jnp.zeros(capacity, bool),
+        round=jnp.zeros(capacity, jnp.int32),
+        log_proposal=jnp.zeros(capacity),
+    )
+    return Simulations(rows, jnp.zeros(capacity, bool), jnp.zeros((), jnp.int32))
+
+
+def append(simulations: Simulations, rows: Rows, validation_share: float) -> Simulations:
+    """Rows written behind the last one, each on its side for good.
+
+    Row i is held out if the i-th point of a Weyl sequence falls below the share: any stretch of
+    rows is split in the right proportion. The caller sees to it that the rows fit: a traced
+    length cannot be checked here.
+    """
+    n = rows.valid.shape[0]
+    number = (simulations.length + jnp.arange(n)).astype(jnp.uint32)
+    weyl = number * jnp.uint32(2_654_435_769)  # 2³² / golden ratio, modulo 2³²
+    held_out = weyl < jnp.uint32(validation_share * 2**32)
+
+    def put(buffer: Array, new: Array) -> Array:
+        return jax.lax.dynamic_update_slice_in_dim(
+            buffer, new.astype(buffer.dtype), simulations.length, 0
+        )
+
+    return Simulations(
+        jax.tree.map(put, simulations.rows, rows),
+        put(simulations.validation, held_out),
+        simulations.length + n,
+    )
+
+
+def is_valid(x: PyTree[Float[Array, "n ..."]]) -> Bool[Array, " n"]:
+    """False for rows whose every entry is NaN: the simulation failed as a whole."""
+    leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(x)]
+    return jnp.any(~jnp.isnan(jnp.concatenate(leaves, axis=1)), axis=1)
+
+
+def moments(x: PyTree[Float[Array, "n ..."]], use: Bool[Array, " n"]) -> Moments:
+    """Median and half the central 68 % range of each feature over the rows to use.
+
+    Undefined (NaN) entries are left out, ±inf counts as a rank. Where more than two thirds of
+    the values coincide, half the central 99.8 % range over three stands in; a constant or never
+    defined feature gets location 0 or itself, and scale 1.
+    """
+
+    def one(leaf: Array) -> tuple[Array, Array]:
+        column = use.reshape((-1,) + (1,) * (leaf.ndim - 1))
+        finite_range = jnp.finfo(leaf.dtype).max
+        kept = jnp.where(column, leaf, jnp.nan).clip(-finite_range, finite_range)
+        low, quarter, median, three_quarters, high = jnp.nanquantile(
+            kept, jnp.array([0.001, 0.16, 0.5, 0.84, 0.999], leaf.dtype), axis=0
+        )
+        core, wide = (three_quarters - quarter) / 2, (high - low) / 6
+        location = jnp.nan_to_num(median)
+        floor = 1e-6 * jnp.abs(location)  # below this the spread is rounding of the location
+
+        def usable(scale: Array) -> Array:
+            return jnp.isfinite(scale) & (scale > floor) & (scale < finite_range / 2)
+
+        return location, jnp.where(usable(core), core, jnp.where(usable(wide), wide, 1.0))
+
+    pairs = jax.tree.map(one, x)
+    location, scale = jax.tree.transpose(jax.tree.structure(x), None, pairs)
+    return Moments(location, scale)

@@ -1,0 +1,334 @@
+"""Estimators: frozen values that build conditional densities q(z | x), which start at N(0, I).
+
+Densities act on one z (d,) and one raw x; callers vmap. The context of x does not depend on z, so
+it is computed once wherever x is not batched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import distrax
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxsbi.bijectors import MaskedAutoregressive, RationalQuadraticSpline
+from jaxsbi.dataset import Moments
+from jaxsbi.networks import (
+    MADE,
+    MLP,
+    Dense,
+    Embedding,
+    Flatten,
+    Standardise,
+    check_size,
+    check_sizes,
+    mlp,
+)
+from jaxsbi.types import Data, Estimator, PRNGKey
+
+BOUND = 5.0
+MAX_LOG_SCALE = 5.0
+
+
+class Contextual(nnx.Module):
+    """x ↦ context (c,): standardised, then embedded."""
+
+    def __init__(self, key: PRNGKey, moments: Moments, embedding: Embedding | None) -> None:
+        self.standardise = Standardise(moments)
+        example = self.standardise(moments.location)
+        self.embedding = (embedding or Flatten)(nnx.Rngs(key), example)
+        context = jax.eval_shape(lambda: self.embedding(*example))
+        if not isinstance(context, jax.ShapeDtypeStruct) or context.ndim != 1:
+            raise ValueError(
+                "embedding must build a module that maps (values, defined) of one x to one vector "
+                f"(c,), got {context}; flatten the module's output"
+            )
+        self.size = context.shape[0]
+
+    def __call__(self, x: Data) -> Float[Array, " c"]:
+        return self.embedding(*self.standardise(x))
+
+
+class Flow(nnx.Module):
+    """q(z | x) = N(f(z); 0, I) |det ∂f/∂z|, f a chain of masked autoregressive maps given x."""
+
+    def __init__(
+        self,
+        key: PRNGKey,
+        dim: int,
+        context: Contextual,
+        layers: int,
+        hidden: tuple[int, ...],
+        sections: tuple[int, ...],
+        elementwise: Callable[[tuple[Array, ...]], distrax.Bijector],
+    ) -> None:
+        self.dim, self.elementwise, self.context = dim, elementwise, context
+        self.layers = nnx.List(
+            [
+                MADE(k, order, context.size, hidden, sections)
+                for k, order in zip(jax.random.split(key, layers), orders(dim, layers), strict=True)
+            ]
+        )
+
+    def distribution(self, x: Data) -> distrax.Distribution:
+        """q(· | x) over z (d,)."""
+        context = self.context(x)
+        maps = [MaskedAutoregressive(made.given(context), self.elementwise) for made in self.layers]
+        return distrax.Transformed(_normal(self.dim), distrax.Inverse(distrax.Chain(maps[::-1])))
+
+    def log_prob(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
+        """log q(z | x)."""
+        return self.distribution(x).log_prob(z)
+
+    def sample(self, key: PRNGKey, x: Data) -> Float[Array, " d"]:
+        """z ~ q(· | x)."""
+        return self.distribution(x).sample(seed=key)
+
+
+def _normal(dim: int) -> distrax.Distribution:
+    return distrax.Independent(distrax.Normal(jnp.zeros(dim), jnp.ones(dim)), 1)
+
+
+def orders(dim: int, layers: int) -> list[tuple[int, ...]]:
+    """Orders of d coordinates: natural, reversed, riffled, riffled reversed, riffled twice, …"""
+    order, result = list(range(dim)), []
+    for layer in range(layers):
+        result.append(tuple(order[::-1] if layer % 2 else order))
+        if layer % 2:
+            order = order[::2] + order[1::2]
+    return result
+
+
+def affine(parameters: tuple[Array, ...]) -> distrax.Bijector:
+    """u = (z − μ) e^{−α}, with |α| < 5."""
+    mean, log_scale = parameters[0]
+    log_scale = _bounded(log_scale, MAX_LOG_SCALE)
+    return distrax.Inverse(distrax.ScalarAffine(shift=mean, log_scale=log_scale))
+
+
+def _bounded(value: Array, limit: float) -> Array:
+    """A smooth, odd, monotone map to (−limit, limit) with slope 1 at 0."""
+    return value / (1 + jnp.abs(value) / limit)
+
+
+def spline(parameters: tuple[Array, ...]) -> distrax.Bijector:
+    """u = S((z − μ) e^{−α}), S a rational-quadratic spline on [−5, 5], linear beyond."""
+    return distrax.Chain([RationalQuadraticSpline(*parameters[1:], BOUND), affine(parameters)])
+
+
+class Mixture(nnx.Module):
+    """q(z | x) = Σ_k softmax(l)_k N(z; m_k, (L_k L_kᵀ)⁻¹), all of it functions of x."""
+
+    def __init__(
+        self,
+        key: PRNGKey,
+        dim: int,
+        context: Contextual,
+        components: int,
+        hidden: tuple[int, ...],
+    ) -> None:
+        self.dim, self.components_number, self.context = dim, components, context
+        net, *heads, spread = jax.random.split(key, 6)
+        self.net = MLP(net, context.size, hidden)
+        sizes = (1, dim, dim, dim * dim)
+        self.heads = nnx.List(
+            [
+                Dense(k, hidden[-1], components * size, zero=True)
+                for k, size in zip(heads, sizes, strict=True)
+            ]
+        )
+        # Equal components would get equal gradients for ever: their means start apart, a little.
+        if components > 1:
+            self.heads[1].bias[...] = 0.1 * jax.random.normal(spread, (components * dim,))
+
+    def components(
+        self, x: Data
+    ) -> tuple[Float[Array, " K"], Float[Array, "K d"], Float[Array, "K d d"]]:
+        """Logits l, means m and lower Cholesky factors L of the precisions L Lᵀ, given x.
+
+        L = N diag(e^α), N unit lower triangular: −N_ji is the regression of δ_i on δ_j, j > i.
+        """
+        h = self.net(self.context(x))
+        logits, means, log_diagonals, below = (head(h) for head in self.heads)
+        shape = (self.components_number, self.dim)
+        scales = jnp.exp(-_bounded(log_diagonals, 8.0)).reshape(shape)
+        unit = jnp.tril(below.reshape(*shape, self.dim), -1) + jnp.eye(self.dim, dtype=h.dtype)
+        return logits, means.reshape(shape), unit * scales[:, None, :]
+
+    def log_prob(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
+        """log q(z | x)."""
+        logits, means, factors = self.components(x)
+        whitened = jnp.einsum("kji,kj->ki", factors, z - means)
+        log_volume = jnp.sum(jnp.log(jnp.diagonal(factors, axis1=1, axis2=2)), axis=1)
+        densities = log_volume - 0.5 * jnp.sum(whitened**2, axis=1)
+        weights = jax.nn.log_softmax(logits)
+        return jax.nn.logsumexp(weights + densities) - 0.5 * self.dim * math.log(2 * math.pi)
+
+    def sample(self, key: PRNGKey, x: Data) -> Float[Array, " d"]:
+        """z ~ q(· | x)."""
+        key_component, key_noise = jax.random.split(key)
+        logits, means, factors = self.components(x)
+        k = distrax.Categorical(logits=logits).sample(seed=key_component)
+        noise = jax.random.normal(key_noise, (self.dim,), means.dtype)
+        factor = factors[k]
+        return means[k] + jax.scipy.linalg.solve_triangular(factor, noise, trans=1, lower=True)
+
+
+@dataclass(frozen=True)
+class MDN:
+    """What `mdn` returns: a mixture's number of components and its network."""
+
+    components: int
+    hidden: tuple[int, ...]
+    embedding: Embedding | None
+
+    def init(self, key: PRNGKey, dim: int, moments: Moments) -> Mixture:
+        key_context, key_mixture = jax.random.split(key)
+        context = Contextual(key_context, moments, self.embedding)
+        return Mixture(key_mixture, dim, context, self.components, self.hidden)
+
+    def spec(self) -> dict[str, Any]:
+        return _spec("mdn", self)
+
+
+@dataclass(frozen=True)
+class MAF:
+    """What `maf` returns: a flow of affine maps."""
+
+    layers: int
+    hidden: tuple[int, ...]
+    embedding: Embedding | None
+
+    def init(self, key: PRNGKey, dim: int, moments: Moments) -> Flow:
+        key_context, key_flow = jax.random.split(key)
+        context = Contextual(key_context, moments, self.embedding)
+        return Flow(key_flow, dim, context, self.layers, self.hidden, (2,), affine)
+
+    def spec(self) -> dict[str, Any]:
+        return _spec("maf", self)
+
+
+@dataclass(frozen=True)
+class NSF:
+    """What `nsf` returns: a flow of splines."""
+
+    layers: int
+    hidden: tuple[int, ...]
+    bins: int
+    embedding: Embedding | None
+
+    def init(self, key: PRNGKey, dim: int, moments: Moments) -> Flow:
+        key_context, key_flow = jax.random.split(key)
+        context = Contextual(key_context, moments, self.embedding)
+        sections = (2, self.bins, self.bins, self.bins + 1)
+        return Flow(key_flow, dim, context, self.layers, self.hidden, sections, spline)
+
+    def spec(self) -> dict[str, Any]:
+        return _spec("nsf", self)
+
+
+def mdn(
+    components: int = 8, hidden: Sequence[int] = (50, 50), embedding: Embedding | None = None
+) -> Estimator:
+    """q(z | x) = Σ_k w_k N(z; m_k, P_k⁻¹): a mixture of Gaussians with full precisions P_k.
+
+    hidden: layer sizes of the perceptron x ↦ (w, m, P).
+    embedding: a factory (rngs, example) ↦ module of x, trained jointly, such as `mlp()`.
+
+    Errors: ValueError for sizes that are not positive integers.
+    """
+    return MDN(
+        check_size("components", components),
+        check_sizes("hidden", hidden),
+        _check_embedding(embedding),
+    )
+
+
+def maf(
+    layers: int = 5, hidden: Sequence[int] = (50, 50), embedding: Embedding | None = None
+) -> Estimator:
+    """Masked autoregressive flow: u_i = (z_i − μ_i) e^{−α_i}, (μ_i, α_i) from z_{<i} and x.
+
+    layers: autoregressive maps, each in another order; hidden: layer sizes of each one's network.
+    embedding: a factory (rngs, example) ↦ module of x, trained jointly, such as `mlp()`.
+
+    Errors: ValueError for sizes that are not positive integers. Source: arXiv:1705.07057.
+    """
+    return MAF(
+        check_size("layers", layers),
+        check_sizes("hidden", hidden),
+        _check_embedding(embedding),
+    )
+
+
+def nsf(
+    layers: int = 5,
+    hidden: Sequence[int] = (50, 50),
+    bins: int = 8,
+    embedding: Embedding | None = None,
+) -> Estimator:
+    """Neural spline flow: u_i = S_i((z_i − μ_i) e^{−α_i}), S_i a spline, all from z_{<i} and x.
+
+    layers: autoregressive maps, each in another order; hidden: layer sizes of each one's network;
+    bins: rational-quadratic pieces of a spline.
+    embedding: a factory (rngs, example) ↦ module of x, trained jointly, such as `mlp()`.
+
+    Errors: ValueError for sizes that are not positive integers. Source: arXiv:1906.04032.
+    """
+    return NSF(
+        check_size("layers", layers),
+        check_sizes("hidden", hidden),
+        check_size("bins", bins, least=2),
+        _check_embedding(embedding),
+    )
+
+
+FACTORIES = {"mdn": mdn, "maf": maf, "nsf": nsf}
+EMBEDDINGS = {"mlp": mlp}
+
+
+def from_spec(spec: dict[str, Any], embedding: Embedding | None = None) -> Estimator:
+    """The estimator that wrote `spec`; `embedding` stands in for one of the user's own.
+
+    Errors: ValueError for an unknown name, and for an embedding of the user's own left out.
+    """
+    options = dict(spec)
+    name, stored = options.pop("name", None), options.pop("embedding", None)
+    if name not in FACTORIES:
+        raise ValueError(f"spec names the estimator {name!r}, expected one of {list(FACTORIES)}")
+    if embedding is None and stored is not None:
+        settings = dict(stored)
+        kind = settings.pop("name", None)
+        if kind not in EMBEDDINGS:
+            raise ValueError(
+                f"embedding {stored.get('code', kind)!r} is code of your own, which is never "
+                "stored: pass the estimator that you trained"
+            )
+        embedding = EMBEDDINGS[kind](**settings)
+    return FACTORIES[name](**options, embedding=embedding)
+
+
+def _spec(name: str, estimator: Any) -> dict[str, Any]:
+    """The estimator's settings as JSON values."""
+    spec = {"name": name, **vars(estimator), "hidden": list(estimator.hidden)}
+    embedding = estimator.embedding
+    if embedding is not None and not hasattr(embedding, "spec"):
+        spec["embedding"] = {"code": getattr(embedding, "__qualname__", type(embedding).__name__)}
+    elif embedding is not None:
+        spec["embedding"] = embedding.spec()
+    return spec
+
+
+def _check_embedding(embedding: Any) -> Embedding | None:
+    if embedding is not None and (not callable(embedding) or isinstance(embedding, nnx.Module)):
+        raise ValueError(
+            "embedding must be a factory (rngs, example) -> flax.nnx.Module such as mlp(), "
+            f"got {type(embedding).__name__}"
+        )
+    return embedding
