@@ -1,0 +1,28 @@
+"""jaxsbi: posteriors of mechanistic models from simulations, compiled by JAX throughout."""
+
+from jaxsbi import diagnostics
+from jaxsbi.algorithms import npe
+from jaxsbi.estimators import maf, mdn, nsf
+from jaxsbi.posteriors import load
+from jaxsbi.priors import Prior, box, gaussian
+from jaxsbi.rounds import fit, infer
+from jaxsbi.simulation import host, predict, simulate
+from jaxsbi.training import Training
+
+__all__ = [
+    "Prior",
+    "Training",
+    "box",
+    "diagnostics",
+    "fit",
+    "gaussian",
+    "host",
+    "infer",
+    "load",
+    "maf",
+    "mdn",
+    "npe",
+    "nsf",
+    "predict",
+    "simulate",
+]

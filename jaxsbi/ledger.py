@@ -1,0 +1,79 @@
+"""The ledger of an inference: what every round drew, used, took and reached."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: rows drawn in it, rows valid among them, rows its training used; times [s].
+
+    Losses are mean −log q(z | x) [nats per row], one number per epoch.
+    """
+
+    drawn: int
+    valid: int
+    used: int
+    simulate_seconds: float
+    compile_seconds: float
+    train_seconds: float
+    compilations: int
+    best_epoch: int
+    best_loss: float
+    interrupted: bool = False
+    training_losses: tuple[float, ...] = field(default=(), repr=False)
+    validation_losses: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def epochs(self) -> int:
+        return len(self.validation_losses)
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """The rounds of one inference, in order. Compared by identity: it labels one posterior."""
+
+    algorithm: str
+    rounds: tuple[Round, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rounds)
+
+    def __getitem__(self, index: int) -> Round:
+        return self.rounds[index]
+
+    def with_round(self, new: Round) -> Ledger:
+        return Ledger(self.algorithm, (*self.rounds, new))
+
+    @property
+    def simulations(self) -> int:
+        """All simulations drawn."""
+        return sum(r.drawn for r in self.rounds)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of simulation, compilation and training together."""
+        return sum(r.simulate_seconds + r.compile_seconds + r.train_seconds for r in self.rounds)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Ledger:
+        rounds = []
+        for entry in content["rounds"]:
+            losses = {k: tuple(entry[k]) for k in ("training_losses", "validation_losses")}
+            rounds.append(Round(**{**entry, **losses}))
+        return cls(content["algorithm"], tuple(rounds))
+
+    def __str__(self) -> str:
+        head = f"{self.algorithm}: {self.simulations:,} simulations, {self.seconds:.1f} s"
+        lines = [
+            f"  round {i + 1}: {r.drawn:,} drawn, {r.valid:,} valid, {r.used:,} used; simulate "
+            f"{r.simulate_seconds:.1f} s, compile {r.compile_seconds:.1f} s, train "
+            f"{r.train_seconds:.1f} s ({r.epochs} epochs, best loss {r.best_loss:.3f})"
+            for i, r in enumerate(self.rounds)
+        ]
+        return "\n".join([head, *lines])

@@ -1,0 +1,103 @@
+"""Progress: live bars on a terminal, plain lines elsewhere, nothing where nobody asked.
+
+Also the deferred Ctrl-C: long loops ask between compiled slices whether the user wants to stop.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Reporter:
+    """One bar per stage on a terminal; elsewhere a line when a stage begins to take time or ends.
+
+    Use as a context manager; `update(stage, fraction, detail)` between compiled slices.
+    """
+
+    def __init__(self, stream: Any = None):
+        self._console = Console(file=stream or sys.stderr)
+        self._bars: Progress | None = None
+        self._tasks: dict[str, Any] = {}
+        self._last_line: dict[str, float] = {}
+
+    def __enter__(self) -> Reporter:
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("{task.description:>9}"),
+                BarColumn(bar_width=30),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[detail]}"),
+            )
+            self._bars = Progress(*columns, console=self._console)
+            self._bars.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def update(self, stage: str, fraction: float, detail: str) -> None:
+        """State how far a stage is, 0 to 1, and in words."""
+        if self._bars is not None:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bars.add_task(stage, total=1.0, detail="")
+            self._bars.update(self._tasks[stage], completed=fraction, detail=detail)
+            return
+        now = time.monotonic()
+        last = self._last_line.setdefault(stage, now)
+        if fraction >= 1 or now - last >= SECONDS_BETWEEN_LINES:
+            self._last_line[stage] = now
+            self._console.print(f"{stage}: {detail}", highlight=False)
+
+
+class _Quiet(Reporter):
+    def __enter__(self) -> Reporter:
+        return self
+
+    def update(self, stage: str, fraction: float, detail: str) -> None:
+        pass
+
+
+def quiet() -> Reporter:
+    """A reporter that says nothing."""
+    return _Quiet()
+
+
+class Interrupt:
+    """Whether Ctrl-C was pressed since the loop began."""
+
+    requested = False
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Interrupt]:
+    """Within the block the first Ctrl-C only sets `requested`; the second one raises.
+
+    Outside the main thread, where signals cannot be caught, it never is.
+    """
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+
+    def on_signal(number: int, frame: object) -> None:
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        interrupt.requested = True
+
+    previous = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,266 @@
+"""Simulation: per-row keys, compiled batches, threads on CPU, shards on accelerators.
+
+Row i of a campaign draws everything it needs from `fold_in(key, i)`. Its content therefore depends
+on the key and on i alone, not on the batch size, the order, the threads or the devices.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Float, PyTree
+
+from jaxsbi.priors import Prior
+from jaxsbi.progress import Reporter, quiet
+from jaxsbi.types import PRNGKey, Simulator
+
+CPU_BATCH, ACCELERATOR_BATCH = 512, 65_536
+
+
+class Host:
+    """A plain Python simulator `fn(rng, theta) -> x`: NumPy, NEURON, Brian, a subprocess.
+
+    `fn` gets a `numpy.random.Generator` made from the row's own key and θ (d,) as a NumPy array,
+    and returns an array, or a pytree of arrays, of `output_shape`. Made by `jaxsbi.host`.
+    """
+
+    def __init__(self, fn: Callable[..., Any], output_shape: PyTree, workers: int = 1):
+        self.fn, self.output, self.workers = fn, _output_struct(output_shape), workers
+
+    def run(self, seed: np.ndarray, theta: np.ndarray) -> PyTree[np.ndarray]:
+        """One row outside JAX, its outcome checked against the declared shape."""
+        x = self.fn(np.random.default_rng(np.asarray(seed).tolist()), np.asarray(theta))
+        x = jax.tree.map(np.asarray, x)
+        if jax.tree.map(np.shape, x) != jax.tree.map(lambda s: s.shape, self.output):
+            raise ValueError(
+                f"output_shape promises {_shapes(self.output)}, but the simulator returned "
+                f"{_shapes(x)}; correct output_shape or the simulator"
+            )
+        return jax.tree.map(lambda leaf, s: leaf.astype(s.dtype), x, self.output)
+
+    def __call__(self, key: PRNGKey, theta: Array) -> PyTree[Array]:
+        """One row from inside a JAX program, by a callback."""
+        seed = jax.random.key_data(key)
+        return jax.pure_callback(self.run, self.output, seed, theta, vmap_method="sequential")
+
+
+def host(fn: Callable[..., Any], *, output_shape: PyTree, workers: int = 1) -> Host:
+    """Bring in a plain Python simulator `fn(rng, theta) -> x` of known `output_shape`.
+
+    output_shape: the shape of x as a tuple of ints, or a pytree (dict, …) of such tuples.
+    workers: threads that run rows at once; more than one helps where `fn` releases the
+    interpreter lock, as NumPy and subprocesses do.
+    """
+    if not callable(fn):
+        raise ValueError(f"fn must be a function (rng, theta) -> x, got {type(fn).__name__}")
+    if not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
+    return Host(fn, output_shape, workers)
+
+
+def simulate(
+    key: PRNGKey,
+    simulate: Simulator,
+    prior: Prior,
+    n: int,
+    *,
+    batch: int | None = None,
+    progress: bool = False,
+) -> tuple[Float[Array, "n d"], PyTree[Float[Array, "n ..."]]]:
+    """Draw (θ_i, x_i) ~ p(θ) p(x | θ), i < n: arrays (n, d) and (n, …).
+
+    Row i depends on (key, i) only: `batch`, the rows compiled into one call, changes speed and
+    memory but no number. Raises ValueError where the simulator does not take one θ or raises.
+    """
+    check_count("n", n)
+    outcome(simulate, prior.dim)
+    with Reporter() if progress else quiet() as reporter:
+        return run(key, simulate, prior_draw(prior), 0, n, batch, reporter)
+
+
+def predict(
+    key: PRNGKey,
+    simulate: Simulator,
+    theta: Float[Array, "n d"],
+    *,
+    batch: int | None = None,
+    progress: bool = False,
+) -> PyTree[Float[Array, "n ..."]]:
+    """Draw x_i ~ p(x | θ_i) for given θ (n, d): predictions, if θ comes from a posterior.
+
+    Row i depends on (key, i, θ_i) only.
+    """
+    theta = jnp.asarray(theta, float)
+    if theta.ndim != 2 or theta.shape[0] == 0:
+        raise ValueError(f"theta must have shape (n, d), n ≥ 1, got {theta.shape}")
+    draw = Partial(_take_row, theta)
+    with Reporter() if progress else quiet() as reporter:
+        return run(key, simulate, draw, 0, theta.shape[0], batch, reporter)[1]
+
+
+def _take_row(theta: Array, key: PRNGKey, row: Array) -> Array:
+    return theta[jnp.minimum(row, theta.shape[0] - 1)]
+
+
+def prior_draw(prior: Prior) -> Partial:
+    """The proposal `draw(key, row) -> θ` that samples the prior, as a pytree."""
+    return Partial(_sample_prior, prior)
+
+
+def _sample_prior(prior: Prior, key: PRNGKey, row: Array) -> Array:
+    return prior.sample(key)
+
+
+def outcome(simulate: Simulator, dim: int) -> PyTree[jax.ShapeDtypeStruct]:
+    """Shape and dtype of x for one θ (dim,); a ValueError that says why, if it cannot be had."""
+    if isinstance(simulate, Host):
+        return simulate.output
+    if not callable(simulate):
+        raise ValueError(
+            f"simulate must be a function (key, theta) -> x, got {type(simulate).__name__}"
+        )
+    theta = jax.ShapeDtypeStruct((dim,), jnp.zeros(()).dtype)
+    try:
+        x = jax.eval_shape(simulate, jax.eval_shape(lambda: jax.random.key(0)), theta)
+    except Exception as error:  # the user's own code: whatever it raises is reported as its failure
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        raise ValueError(
+            f"simulate(key, theta) must trace under jax.jit for theta of shape ({dim},), but it "
+            f"raised {type(error).__name__}: {first}; a simulator in plain Python enters through "
+            "jaxsbi.host(fn, output_shape=…)"
+        ) from error
+    leaves = jax.tree.leaves(x)
+    if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
+        raise ValueError(
+            "simulate must return floating-point arrays, got "
+            f"{[str(leaf.dtype) for leaf in leaves] or 'nothing'}; cast with x.astype(float)"
+        )
+    return x
+
+
+def run(
+    key: PRNGKey,
+    simulate: Simulator,
+    draw: Partial,
+    first_row: int,
+    n: int,
+    batch: int | None,
+    reporter: Reporter,
+) -> tuple[Array, PyTree[Array]]:
+    """θ and x of rows first_row … first_row + n − 1, θ from `draw(key, row)`, batch by batch."""
+    on_host = isinstance(simulate, Host)
+    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" and not on_host else 1
+    size = _batch_size(n, batch, threads)
+    # a Partial's arguments, such as a protocol, are then traced: other values compile nothing new
+    wrapped = on_host or isinstance(simulate, Partial)
+    simulator = simulate if wrapped else Partial(simulate)
+    outcomes = _host_batch if on_host else _simulate_batch
+
+    def batch_of(start: int) -> tuple[Array, PyTree[Array]]:
+        rows = _place(first_row + start + np.arange(size))
+        theta, keys = _draw_batch(key, draw, rows)
+        return jax.block_until_ready((theta, outcomes(keys, simulator, theta)))
+
+    parts: list[Any] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for part in _in_order(pool, batch_of, range(0, n, size), threads):
+            parts.append(part)
+            done = min(n, len(parts) * size)
+            reporter.update("simulate", done / n, f"{done:,} of {n:,} simulations")
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n], *parts)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, task: Callable[[int], Any], starts: range, ahead: int
+) -> Iterator[Any]:
+    """Results in order with at most `ahead` batches under way, so that an interrupt waits briefly.
+
+    The first batch runs alone: it compiles, and the others then find the program ready.
+    """
+    pending: list[Any] = []
+    try:
+        for i, start in enumerate(starts):
+            pending.append(pool.submit(task, start))
+            if i == 0:
+                wait(pending, return_when=FIRST_EXCEPTION)
+            if len(pending) > ahead:
+                yield pending.pop(0).result()
+        while pending:
+            yield pending.pop(0).result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _batch_size(n: int, batch: int | None, threads: int) -> int:
+    """Rows per call: a power of two up to `batch`, so that few programs serve every n."""
+    if batch is None:
+        batch = CPU_BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
+    check_count("batch", batch)
+    share = -(-n // threads)
+    size = min(batch, 1 << (share - 1).bit_length())
+    devices = jax.device_count()
+    return -(-size // devices) * devices
+
+
+def _place(rows: np.ndarray) -> Array:
+    """Row numbers spread over all devices; every array computed from them follows."""
+    if jax.device_count() == 1:
+        return jnp.asarray(rows, jnp.uint32)
+    mesh = jax.make_mesh((jax.device_count(),), ("rows",))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows"))
+    return jax.device_put(rows.astype(np.uint32), sharding)
+
+
+@jax.jit
+def _draw_batch(key: PRNGKey, draw: Partial, rows: Array) -> tuple[Array, Array]:
+    """θ of each row, and the key of its simulation."""
+
+    def one(row: Array) -> tuple[Array, Array]:
+        key_theta, key_x = jax.random.split(jax.random.fold_in(key, row))
+        return draw(key_theta, row), key_x
+
+    return jax.vmap(one)(rows)
+
+
+@jax.jit
+def _simulate_batch(keys: Array, simulate: Partial, theta: Array) -> PyTree[Array]:
+    return jax.vmap(simulate)(keys, theta)
+
+
+def _host_batch(keys: Array, simulate: Host, theta: Array) -> PyTree[Array]:
+    seeds = np.asarray(jax.random.key_data(keys))
+    with ThreadPoolExecutor(simulate.workers) as pool:
+        x = list(pool.map(simulate.run, seeds, np.asarray(theta)))
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *x)
+
+
+def check_count(name: str, n: Any, least: int = 1) -> None:
+    """A ValueError unless n is an integer of at least `least`."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {n!r}")
+
+
+def _output_struct(shape: PyTree) -> PyTree[jax.ShapeDtypeStruct]:
+    def is_shape(node: Any) -> bool:
+        return isinstance(node, tuple) and all(isinstance(size, int) for size in node)
+
+    def one(node: Any) -> jax.ShapeDtypeStruct:
+        if not is_shape(node):
+            raise ValueError(
+                f"output_shape must be a tuple of ints, or a pytree of such tuples, got {node!r}"
+            )
+        return jax.ShapeDtypeStruct(node, jnp.zeros(()).dtype)
+
+    return jax.tree.map(one, shape, is_leaf=is_shape)
+
+
+def _shapes(tree: PyTree) -> Any:
+    return jax.tree.map(lambda leaf: tuple(leaf.shape), tree)
