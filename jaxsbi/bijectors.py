@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import distrax
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 Elementwise: TypeAlias = Callable[[tuple[Array, ...]], distrax.Bijector]
 
 
+@runtime_checkable
 class Conditioner(Protocol):
     """z ↦ parameters p_i(z_{<i}), arrays (s, d), at once or coordinate by coordinate.
 
@@ -134,7 +135,7 @@ class RationalQuadraticSpline(distrax.Bijector):
 
     def forward_and_log_det(self, z: Float[Array, "..."]) -> tuple[Array, Array]:
         x, w, y, h, d0, d1 = self._segment(z, self.widths)
-        t = jnp.clip((z - x) / w, 0, 1)
+        t = _unit((z - x) / w)
         value, log_slope = _rational_quadratic(t, y, w, h, d0, d1)
         low, high = self._end_slopes()
         below, above = z < -self.bound, z > self.bound
@@ -146,7 +147,7 @@ class RationalQuadraticSpline(distrax.Bijector):
     def inverse_and_log_det(self, u: Float[Array, "..."]) -> tuple[Array, Array]:
         x, w, y, h, d0, d1 = self._segment(u, self.heights)
         s = h / w
-        v = jnp.clip((u - y) / h, 0, 1)
+        v = _unit((u - y) / h)
         bend = d0 + d1 - 2 * s
         # a t² + b t + c = 0 (eqs. 6–8), by the root formula that never cancels: b ≥ 0 wins
         # where it could.
@@ -157,7 +158,7 @@ class RationalQuadraticSpline(distrax.Bijector):
         q = jnp.where(b >= 0, -b - root, -b + root)
         q = jnp.where(q == 0, 1.0, q)
         safe_a = jnp.where(a == 0, 1.0, a)
-        t = jnp.clip(jnp.where(b >= 0, 2 * c / q, q / (2 * safe_a)), 0, 1)
+        t = _unit(jnp.where(b >= 0, 2 * c / q, q / (2 * safe_a)))
         _, log_slope = _rational_quadratic(t, y, w, h, d0, d1)
         value = x + w * t
         low, high = self._end_slopes()
@@ -166,6 +167,11 @@ class RationalQuadraticSpline(distrax.Bijector):
         value = jnp.where(above, (u - self.bound) / high + self.bound, value)
         log_slope = jnp.where(below, jnp.log(low), jnp.where(above, jnp.log(high), log_slope))
         return value, -log_slope
+
+
+def _unit(t: Array) -> Array:
+    """t clipped to [0, 1], its slope 1 at both ends too, where `jnp.clip` has ½."""
+    return jnp.where(t < 0, 0.0, jnp.where(t > 1, 1.0, t))
 
 
 def _rational_quadratic(

@@ -24,8 +24,9 @@ def _resolution(x: Array) -> float:
 
 def _z_of_tails(lower: Array, upper: Array) -> Array:
     """Φ⁻¹ of a probability given as both of its tails, lower + upper = 1; the smaller is used."""
-    tail = jnp.clip(jnp.minimum(lower, upper), _resolution(lower), 0.5)
-    return jnp.where(lower < upper, 1.0, -1.0) * ndtri(tail)
+    resolution = _resolution(lower)
+    below, above = (ndtri(jnp.clip(p, resolution, 1 - resolution)) for p in (lower, upper))
+    return jnp.where(lower < upper, below, -above)
 
 
 def has_gaussian_coordinates(distribution: dist.Distribution) -> bool:

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
+from scipy.special import ndtr
 
 from jaxsbi.types import Data
 
@@ -56,10 +58,19 @@ class Simulations(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Robust location and scale of every feature: two pytrees shaped like one x, all finite."""
+    """Robust location and scale of every feature, and its quantiles at the levels Φ(SCORES).
+
+    location, scale: pytrees shaped like one x, finite, scale > 0.
+    quantiles: the same tree, each leaf with a leading axis of len(SCORES).
+    """
 
     location: Data
     scale: Data
+    quantiles: Data
+
+
+SCORES = np.linspace(-3.2, 3.2, 65)
+"""Normal scores at which a feature's quantiles are kept."""
 
 
 def empty(capacity: int, dim: int, x: PyTree[jax.ShapeDtypeStruct]) -> Simulations:
@@ -105,29 +116,31 @@ def is_valid(x: PyTree[Float[Array, "n ..."]]) -> Bool[Array, " n"]:
 
 
 def moments(x: PyTree[Float[Array, "n ..."]], use: Bool[Array, " n"]) -> Moments:
-    """Median and half the central 68 % range of each feature over the rows to use.
+    """Median, half the central 68 % range, and quantiles of each feature over the rows to use.
 
     Undefined (NaN) entries are left out, ±inf counts as a rank. Where more than two thirds of
-    the values coincide, half the central 99.8 % range over three stands in; a constant or never
-    defined feature gets location 0 or itself, and scale 1.
+    the values coincide, a sixth of the central 99.8 % range stands in for the scale; a constant
+    feature gets scale 1, a never defined one location 0 too.
     """
+    levels = ndtr(np.array([-3.1, -1.0, 0.0, 1.0, 3.1]))
 
-    def one(leaf: Array) -> tuple[Array, Array]:
+    def one(leaf: Array) -> tuple[Array, Array, Array]:
         column = use.reshape((-1,) + (1,) * (leaf.ndim - 1))
-        finite_range = jnp.finfo(leaf.dtype).max
-        kept = jnp.where(column, leaf, jnp.nan).clip(-finite_range, finite_range)
-        low, quarter, median, three_quarters, high = jnp.nanquantile(
-            kept, jnp.array([0.001, 0.16, 0.5, 0.84, 0.999], leaf.dtype), axis=0
-        )
+        largest = jnp.finfo(leaf.dtype).max / 4
+        kept = jnp.where(column, leaf, jnp.nan).clip(-largest, largest)
+        found = jnp.nanquantile(kept, jnp.asarray(levels, leaf.dtype), axis=0)
+        low, quarter, location, three_quarters, high = jnp.nan_to_num(found)
+        # values that occur, so that ties stay ties
+        at_scores = jnp.asarray(ndtr(SCORES), leaf.dtype)
+        quantiles = jnp.nanquantile(kept, at_scores, axis=0, method="nearest")
         core, wide = (three_quarters - quarter) / 2, (high - low) / 6
-        location = jnp.nan_to_num(median)
         floor = 1e-6 * jnp.abs(location)  # below this the spread is rounding of the location
 
         def usable(scale: Array) -> Array:
-            return jnp.isfinite(scale) & (scale > floor) & (scale < finite_range / 2)
+            return (scale > floor) & (scale < largest / 8)
 
-        return location, jnp.where(usable(core), core, jnp.where(usable(wide), wide, 1.0))
+        scale = jnp.where(usable(core), core, jnp.where(usable(wide), wide, 1.0))
+        return location, scale, jnp.nan_to_num(quantiles)
 
-    pairs = jax.tree.map(one, x)
-    location, scale = jax.tree.transpose(jax.tree.structure(x), None, pairs)
-    return Moments(location, scale)
+    triples = jax.tree.map(one, x)
+    return Moments(*jax.tree.transpose(jax.tree.structure(x), None, triples))

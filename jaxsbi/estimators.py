@@ -6,7 +6,6 @@ it is computed once wherever x is not batched.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +18,13 @@ from jaxtyping import Array, Float
 
 from jaxsbi.bijectors import MaskedAutoregressive, RationalQuadraticSpline
 from jaxsbi.dataset import Moments
+from jaxsbi.mixtures import Mixture
 from jaxsbi.networks import (
     MADE,
-    MLP,
-    Dense,
     Embedding,
-    Flatten,
+    NormalScores,
     Standardise,
+    bounded,
     check_size,
     check_sizes,
     mlp,
@@ -37,13 +36,19 @@ MAX_LOG_SCALE = 5.0
 
 
 class Contextual(nnx.Module):
-    """x ↦ context (c,): standardised, then embedded."""
+    """x ↦ context (c,): standardised values, then embedded.
+
+    Without an embedding the context is every value, its normal score, and whether it is undefined.
+    """
 
     def __init__(self, key: PRNGKey, moments: Moments, embedding: Embedding | None) -> None:
         self.standardise = Standardise(moments)
-        example = self.standardise(moments.location)
-        self.embedding = (embedding or Flatten)(nnx.Rngs(key), example)
-        context = jax.eval_shape(lambda: self.embedding(*example))
+        if embedding is None:
+            self.scores, self.embedding = NormalScores(moments), None
+        else:
+            example = self.standardise(moments.location)
+            self.scores, self.embedding = None, embedding(nnx.Rngs(key), example)
+        context = jax.eval_shape(self, moments.location)
         if not isinstance(context, jax.ShapeDtypeStruct) or context.ndim != 1:
             raise ValueError(
                 "embedding must build a module that maps (values, defined) of one x to one vector "
@@ -52,7 +57,11 @@ class Contextual(nnx.Module):
         self.size = context.shape[0]
 
     def __call__(self, x: Data) -> Float[Array, " c"]:
-        return self.embedding(*self.standardise(x))
+        values, defined = self.standardise(x)
+        if self.embedding is not None:
+            return self.embedding(values, defined)
+        leaves = jax.tree.leaves((values, self.scores(x), jax.tree.map(jnp.logical_not, defined)))
+        return jnp.concatenate([jnp.ravel(leaf).astype(float) for leaf in leaves])
 
 
 class Flow(nnx.Module):
@@ -108,76 +117,13 @@ def orders(dim: int, layers: int) -> list[tuple[int, ...]]:
 def affine(parameters: tuple[Array, ...]) -> distrax.Bijector:
     """u = (z − μ) e^{−α}, with |α| < 5."""
     mean, log_scale = parameters[0]
-    log_scale = _bounded(log_scale, MAX_LOG_SCALE)
+    log_scale = bounded(log_scale, MAX_LOG_SCALE)
     return distrax.Inverse(distrax.ScalarAffine(shift=mean, log_scale=log_scale))
-
-
-def _bounded(value: Array, limit: float) -> Array:
-    """A smooth, odd, monotone map to (−limit, limit) with slope 1 at 0."""
-    return value / (1 + jnp.abs(value) / limit)
 
 
 def spline(parameters: tuple[Array, ...]) -> distrax.Bijector:
     """u = S((z − μ) e^{−α}), S a rational-quadratic spline on [−5, 5], linear beyond."""
     return distrax.Chain([RationalQuadraticSpline(*parameters[1:], BOUND), affine(parameters)])
-
-
-class Mixture(nnx.Module):
-    """q(z | x) = Σ_k softmax(l)_k N(z; m_k, (L_k L_kᵀ)⁻¹), all of it functions of x."""
-
-    def __init__(
-        self,
-        key: PRNGKey,
-        dim: int,
-        context: Contextual,
-        components: int,
-        hidden: tuple[int, ...],
-    ) -> None:
-        self.dim, self.components_number, self.context = dim, components, context
-        net, *heads, spread = jax.random.split(key, 6)
-        self.net = MLP(net, context.size, hidden)
-        sizes = (1, dim, dim, dim * dim)
-        self.heads = nnx.List(
-            [
-                Dense(k, hidden[-1], components * size, zero=True)
-                for k, size in zip(heads, sizes, strict=True)
-            ]
-        )
-        # Equal components would get equal gradients for ever: their means start apart, a little.
-        if components > 1:
-            self.heads[1].bias[...] = 0.1 * jax.random.normal(spread, (components * dim,))
-
-    def components(
-        self, x: Data
-    ) -> tuple[Float[Array, " K"], Float[Array, "K d"], Float[Array, "K d d"]]:
-        """Logits l, means m and lower Cholesky factors L of the precisions L Lᵀ, given x.
-
-        L = N diag(e^α), N unit lower triangular: −N_ji is the regression of δ_i on δ_j, j > i.
-        """
-        h = self.net(self.context(x))
-        logits, means, log_diagonals, below = (head(h) for head in self.heads)
-        shape = (self.components_number, self.dim)
-        scales = jnp.exp(-_bounded(log_diagonals, 8.0)).reshape(shape)
-        unit = jnp.tril(below.reshape(*shape, self.dim), -1) + jnp.eye(self.dim, dtype=h.dtype)
-        return logits, means.reshape(shape), unit * scales[:, None, :]
-
-    def log_prob(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
-        """log q(z | x)."""
-        logits, means, factors = self.components(x)
-        whitened = jnp.einsum("kji,kj->ki", factors, z - means)
-        log_volume = jnp.sum(jnp.log(jnp.diagonal(factors, axis1=1, axis2=2)), axis=1)
-        densities = log_volume - 0.5 * jnp.sum(whitened**2, axis=1)
-        weights = jax.nn.log_softmax(logits)
-        return jax.nn.logsumexp(weights + densities) - 0.5 * self.dim * math.log(2 * math.pi)
-
-    def sample(self, key: PRNGKey, x: Data) -> Float[Array, " d"]:
-        """z ~ q(· | x)."""
-        key_component, key_noise = jax.random.split(key)
-        logits, means, factors = self.components(x)
-        k = distrax.Categorical(logits=logits).sample(seed=key_component)
-        noise = jax.random.normal(key_noise, (self.dim,), means.dtype)
-        factor = factors[k]
-        return means[k] + jax.scipy.linalg.solve_triangular(factor, noise, trans=1, lower=True)
 
 
 @dataclass(frozen=True)

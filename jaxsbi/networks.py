@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from jaxsbi.dataset import Moments
+from jaxsbi.dataset import SCORES, Moments
 from jaxsbi.types import Data, PRNGKey
 
 LINEAR_RANGE, CAP = 5.0, 10.0
@@ -55,6 +55,47 @@ class Standardise(nnx.Module):
         return self.treedef.unflatten(values), self.treedef.unflatten(defined)
 
 
+class NormalScores(nnx.Module):
+    """s(x) ≈ Φ⁻¹(F(x)), F the distribution of a feature among the simulations: a tree like x.
+
+    Piecewise linear between the kept quantiles and constant beyond; ties share their mean score;
+    0 where x is undefined. It resolves features that spread over decades or pile up somewhere,
+    which a location and a scale cannot.
+    """
+
+    def __init__(self, moments: Moments) -> None:
+        quantiles, self.treedef = jax.tree.flatten(moments.quantiles)
+        starts, widths, slopes, lowest = [], [], [], []
+        for q in map(jnp.asarray, quantiles):
+            level = jnp.asarray(SCORES, q.dtype)
+            tied = (q[:, None] == q[None, :]).astype(q.dtype)
+            score = jnp.einsum("ij...,j->i...", tied, level) / jnp.sum(tied, axis=1)
+            width = jnp.diff(q, axis=0)
+            starts.append(Constant(q[:-1]))
+            widths.append(Constant(width))
+            slopes.append(Constant(jnp.diff(score, axis=0) / jnp.where(width > 0, width, 1.0)))
+            lowest.append(Constant(score[0]))
+        self.starts, self.widths = nnx.List(starts), nnx.List(widths)
+        self.slopes, self.lowest = nnx.List(slopes), nnx.List(lowest)
+
+    def __call__(self, x: Data) -> Data:
+        scores = []
+        for leaf, start, width, slope, lowest in zip(
+            self.treedef.flatten_up_to(x),
+            self.starts,
+            self.widths,
+            self.slopes,
+            self.lowest,
+            strict=True,
+        ):
+            largest = jnp.finfo(leaf.dtype).max / 4
+            known = jnp.where(jnp.isnan(leaf), 0.0, leaf).clip(-largest, largest)
+            ramps = jnp.clip(known - start[...], 0.0, width[...]) * slope[...]
+            score = lowest[...] + jnp.sum(ramps, axis=0)
+            scores.append(jnp.where(jnp.isnan(leaf), 0.0, score))
+        return self.treedef.unflatten(scores)
+
+
 def _softclip(u: Array) -> Array:
     u = jnp.clip(u, -_REACHES_CAP, _REACHES_CAP)
     excess = jnp.maximum(jnp.abs(u) - LINEAR_RANGE, 0.0)
@@ -64,16 +105,6 @@ def _softclip(u: Array) -> Array:
 def _ravel(values: Data, defined: Data) -> Float[Array, " c"]:
     leaves = jax.tree.leaves(values) + [1 - leaf for leaf in jax.tree.leaves(defined)]
     return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
-
-
-class Flatten(nnx.Module):
-    """context = (all values, all 1 − defined): the embedding without weights."""
-
-    def __init__(self, rngs: nnx.Rngs, example: tuple[Data, Data]) -> None:
-        del rngs, example
-
-    def __call__(self, values: Data, defined: Data) -> Float[Array, " c"]:
-        return _ravel(values, defined)
 
 
 class Dense(nnx.Module):
@@ -136,6 +167,11 @@ def mlp(hidden: Sequence[int] = (50, 50), features: int = 20) -> Embedding:
     return _MLPEmbedding(check_sizes("hidden", hidden), check_size("features", features))
 
 
+def bounded(value: Array, limit: float) -> Array:
+    """A smooth, odd, monotone map to (−limit, limit) with slope 1 at 0."""
+    return value / (1 + jnp.abs(value) / limit)
+
+
 def check_size(name: str, value: Any, least: int = 1) -> int:
     """`value` as an int; a ValueError naming it unless it is an integer ≥ least."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
@@ -151,7 +187,7 @@ def check_sizes(name: str, values: Any) -> tuple[int, ...]:
 
 
 class MADE(nnx.Module):
-    """p_i = f(z_{<i}, context): parameters of coordinate i from the coordinates before it in `order`.
+    """p_i = f(z_{<i}, context): parameters of coordinate i from those before it in `order`.
 
     A perceptron whose weights are masked so that its Jacobian is triangular in `order`; the
     outputs start at 0. Germain et al. 2015, arXiv:1502.03509, eqs. 12–13, with hidden units of
@@ -179,9 +215,7 @@ class MADE(nnx.Module):
             [nnx.Param(_masked_normal(k, m)) for k, m in zip(keys[2:-1], masks[1:-1], strict=True)]
         )
         self.biases = nnx.List([nnx.Param(jnp.zeros(n)) for n in hidden[1:]])
-        self.outputs = nnx.List(
-            [Dense(keys[-1], hidden[-1], s * d, zero=True) for s in sections]
-        )
+        self.outputs = nnx.List([Dense(keys[-1], hidden[-1], s * d, zero=True) for s in sections])
 
     def _masks(self) -> list[np.ndarray]:
         return _masks(self.order, self.sizes)

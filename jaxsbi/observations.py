@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
-from jaxsbi.dataset import Moments
 from jaxsbi.types import Data
 
 Masks: TypeAlias = Bool[np.ndarray | Array, "patterns features"]
@@ -28,15 +27,14 @@ def patterns(x: PyTree[Array], use: Bool[Array, " n"]) -> Masks:
 
 
 def as_observation(
-    name: str, x: Any, moments: Moments, masks: Masks | None = None
+    name: str, x: Any, like: PyTree, masks: Masks | None = None
 ) -> tuple[Data, bool]:
-    """x as arrays like one simulated row, and whether it is a batch with one extra leading axis.
+    """x as arrays shaped `like` one simulated row, and whether it is a batch of them.
 
     Refuses, in one line: another tree, other shapes, entries that are not numbers, infinite
     entries, and undefined (NaN) features in a pattern that no simulation had (with `masks`).
     """
-    expected = moments.location
-    tree = jax.tree.structure(expected)
+    tree = jax.tree.structure(like)
     try:
         x = jax.tree.map(_as_numbers, x)
     except (TypeError, ValueError) as error:
@@ -45,7 +43,7 @@ def as_observation(
         raise ValueError(
             f"{name} must be a pytree like the simulator's x, {tree}, got {jax.tree.structure(x)}"
         )
-    shapes = [leaf.shape for leaf in jax.tree.leaves(expected)]
+    shapes = [leaf.shape for leaf in jax.tree.leaves(like)]
     got = [leaf.shape for leaf in jax.tree.leaves(x)]
     leading = {g[: len(g) - len(s)] for g, s in zip(got, shapes, strict=False)}
     fits = all(g[max(len(g) - len(s), 0) :] == s for g, s in zip(got, shapes, strict=True))

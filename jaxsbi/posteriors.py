@@ -82,7 +82,7 @@ class DirectPosterior:
         ]
         return jnp.concatenate(parts, axis=-2)[..., :n, :]
 
-    def log_prob(self, theta: Float[Array, "*n d"], x: Data | None = None) -> Float[Array, "*n"]:
+    def log_prob(self, theta: Float[Array, "*n d"], x: Data | None = None) -> Float[Array, "..."]:
         """log p(θ | x), normalised, −inf outside the prior's support.
 
         θ (d,) → (); (n, d) → (n,); with a batch of observations (n, d) or (b, n, d) → (b, n).
@@ -127,8 +127,7 @@ class DirectPosterior:
         content = {
             "prior": record,
             "estimator": self.estimator.spec(),
-            "location": tree_record(self.moments.location, "location", arrays),
-            "scale": tree_record(self.moments.scale, "scale", arrays),
+            **{f: tree_record(getattr(self.moments, f), f, arrays) for f in Moments._fields},
             "x_o": tree_record(self.x_o, "x_o", arrays),
             "amortised": self.amortised,
             "history": self.history.to_dict(),
@@ -147,7 +146,7 @@ class DirectPosterior:
                 "x cannot be given: this posterior was refined for its x_o alone and is wrong "
                 "elsewhere (posterior.amortised is False); infer anew with x as x_o"
             )
-        return as_observation("x", x, self.moments, self.masks)
+        return as_observation("x", x, self.moments.location, self.masks)
 
     def __repr__(self) -> str:
         kind = "amortised" if self.amortised else "for one x_o"
@@ -179,8 +178,7 @@ def load(
             prior = prior_from_record(content["prior"], arrays)
         if estimator is None:
             estimator = from_spec(content["estimator"])
-        location = tree_from_record(content["location"], arrays)
-        moments = Moments(location, tree_from_record(content["scale"], arrays))
+        moments = Moments(*(tree_from_record(content[f], arrays) for f in Moments._fields))
         abstract = nnx.eval_shape(lambda: estimator.init(jax.random.key(0), prior.dim, moments))
         graphdef, params, constants = nnx.split(abstract, nnx.Param, ...)
         return DirectPosterior(

@@ -64,7 +64,7 @@ def infer(
     budget = _budget(rounds, simulations)
     struct = simulation.outcome(simulate, prior.dim)
     if x_o is not None:
-        x_o = _single(x_o, Moments(struct, struct))
+        x_o = _single(x_o, struct)
     elif algorithm.sequential:
         raise ValueError(
             f"x_o must be given: {algorithm.name} refines its posterior for one observation; "
@@ -135,7 +135,7 @@ def fit(
     theta, x = jax.tree.map(lambda leaf: leaf[order], (theta, x))
     struct = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
     if x_o is not None:
-        x_o = _single(x_o, Moments(struct, struct))
+        x_o = _single(x_o, struct)
     rows = _rows(prior, theta, x, 0)
     buffer = append(empty(n, prior.dim, struct), rows, training.validation)
     drawn = Drawn(n, int(jnp.sum(rows.valid)), 0.0, 0.0)
@@ -173,7 +173,7 @@ def _learn(
     masks = observations.patterns(buffer.rows.x, used)
     scale = moments(buffer.rows.x, used) if scale is None else scale
     if x_o is not None:
-        observations.as_observation("x_o", x_o, scale, masks)
+        observations.as_observation("x_o", x_o, scale.location, masks)
     key_init, key_train = jax.random.split(key)
     first = conditional is None
     if first:
@@ -225,8 +225,8 @@ def _rows(prior: Prior, theta: Array, x: PyTree[Array], number: int) -> Rows:
     )
 
 
-def _single(x_o: Any, shaped: Moments) -> Data:
-    x_o, batched = observations.as_observation("x_o", x_o, shaped)
+def _single(x_o: Any, like: PyTree) -> Data:
+    x_o, batched = observations.as_observation("x_o", x_o, like)
     if batched:
         raise ValueError(
             f"x_o must be one observation, got a batch of {jax.tree.leaves(x_o)[0].shape[0]}; "

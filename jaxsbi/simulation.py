@@ -36,7 +36,14 @@ class Host:
 
     def run(self, seed: np.ndarray, theta: np.ndarray) -> PyTree[np.ndarray]:
         """One row outside JAX, its outcome checked against the declared shape."""
-        x = self.fn(np.random.default_rng(np.asarray(seed).tolist()), np.asarray(theta))
+        rng = np.random.default_rng(np.asarray(seed).tolist())
+        try:
+            x = self.fn(rng, np.asarray(theta))
+        except Exception as error:  # the user's own code: whatever it raises is its failure
+            raise ValueError(
+                f"simulate raised {type(error).__name__}: {_first_line(error)} for theta "
+                f"{np.asarray(theta).tolist()}; return NaN where a simulation fails"
+            ) from error
         x = jax.tree.map(np.asarray, x)
         if jax.tree.map(np.shape, x) != jax.tree.map(lambda s: s.shape, self.output):
             raise ValueError(
@@ -130,11 +137,10 @@ def outcome(simulate: Simulator, dim: int) -> PyTree[jax.ShapeDtypeStruct]:
     try:
         x = jax.eval_shape(simulate, jax.eval_shape(lambda: jax.random.key(0)), theta)
     except Exception as error:  # the user's own code: whatever it raises is reported as its failure
-        first = (str(error).strip().splitlines() or ["no message"])[0]
         raise ValueError(
             f"simulate(key, theta) must trace under jax.jit for theta of shape ({dim},), but it "
-            f"raised {type(error).__name__}: {first}; a simulator in plain Python enters through "
-            "jaxsbi.host(fn, output_shape=…)"
+            f"raised {type(error).__name__}: {_first_line(error)}; a simulator in plain Python "
+            "enters through jaxsbi.host(fn, output_shape=…)"
         ) from error
     leaves = jax.tree.leaves(x)
     if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
@@ -174,7 +180,10 @@ def run(
             parts.append(part)
             done = min(n, len(parts) * size)
             reporter.update("simulate", done / n, f"{done:,} of {n:,} simulations")
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n], *parts)
+    gathered = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    if jax.device_count() > 1:
+        gathered = jax.device_put(gathered, jax.devices()[0])
+    return jax.tree.map(lambda leaf: leaf[:n], gathered)
 
 
 def _in_order(
@@ -214,7 +223,7 @@ def _place(rows: np.ndarray) -> Array:
     """Row numbers spread over all devices; every array computed from them follows."""
     if jax.device_count() == 1:
         return jnp.asarray(rows, jnp.uint32)
-    mesh = jax.make_mesh((jax.device_count(),), ("rows",))
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()), ("rows",))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows"))
     return jax.device_put(rows.astype(np.uint32), sharding)
 
@@ -260,6 +269,10 @@ def _output_struct(shape: PyTree) -> PyTree[jax.ShapeDtypeStruct]:
         return jax.ShapeDtypeStruct(node, jnp.zeros(()).dtype)
 
     return jax.tree.map(one, shape, is_leaf=is_shape)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _shapes(tree: PyTree) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -32,69 +32,77 @@ MAX_SLICE_EPOCHS = 200
 class Training:
     """How a density is trained; the defaults serve every problem of the library.
 
-    optimizer: any optax transformation; default Adam at `learning_rate`, gradients clipped.
+    optimizer: any optax transformation; default Adam at `learning_rate` with `weight_decay`,
+        gradients clipped.
     batch_size: rows per step.
+    average: the weights that are validated and kept are a moving average over steps, with this
+        decay per step; they are better, and better calibrated, than those of any one step.
     validation: share of the rows held out, fixed when a row is simulated.
-    patience: epochs without a better validation loss before the step size is cut by
-        `decay`, continuing from the best weights; after `decays` cuts the training ends.
-    max_epochs: the training ends here in any case.
+    patience: epochs without a better validation loss after which the last phase begins.
+    anneal: epochs of the last phase: from the best weights, the step size falls linearly to 0.
+    max_epochs: the training ends here at the latest, the last phase included.
     """
 
     optimizer: optax.GradientTransformation | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-3
+    weight_decay: float = 0.01
     batch_size: int = 200
+    average: float = 0.99
     validation: float = 0.1
-    patience: int = 10
-    decay: float = 0.3
-    decays: int = 2
-    max_epochs: int = 500
+    patience: int = 15
+    anneal: int = 20
+    max_epochs: int = 200
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("patience", 1), ("decays", 0), ("max_epochs", 1)):
-            check_count(name, getattr(self, name), least)
-        for name in ("validation", "decay"):
+        for name in ("batch_size", "patience", "anneal", "max_epochs"):
+            check_count(name, getattr(self, name))
+        if self.anneal > self.max_epochs:
+            raise ValueError(
+                f"anneal must be at most max_epochs, got {self.anneal} and {self.max_epochs}"
+            )
+        for name in ("validation", "average"):
             share = getattr(self, name)
             if not 0 < share < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {share!r}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay!r}")
         if self.optimizer is None:
-            object.__setattr__(self, "optimizer", _adam(self.learning_rate))
+            object.__setattr__(self, "optimizer", _adam(self.learning_rate, self.weight_decay))
 
 
-def _adam(learning_rate: float) -> optax.GradientTransformation:
-    """One object per rate, so that equal settings share a compilation."""
-    if learning_rate not in _ADAM:
-        _ADAM[learning_rate] = optax.chain(
-            optax.zero_nans(), optax.clip_by_global_norm(5.0), optax.adam(learning_rate)
-        )
-    return _ADAM[learning_rate]
-
-
-_ADAM: dict[float, optax.GradientTransformation] = {}
+@cache
+def _adam(learning_rate: float, weight_decay: float) -> optax.GradientTransformation:
+    """One object per setting, so that equal settings share a compilation."""
+    return optax.chain(
+        optax.zero_nans(),
+        optax.clip_by_global_norm(5.0),
+        optax.adamw(learning_rate, weight_decay=weight_decay),
+    )
 
 
 class Descent(NamedTuple):
     """The state of a training: everything a slice reads and writes, all of it on the device."""
 
     params: PyTree[Array]
+    average: PyTree[Array]
     optimizer: PyTree[Array]
-    step_size: Float[Array, ""]
-    best_params: PyTree[Array]
-    best_optimizer: PyTree[Array]
+    step: Int[Array, ""]
+    best: PyTree[Array]
     best_loss: Float[Array, ""]
     epoch: Int[Array, ""]
     stalled: Int[Array, ""]
-    cuts: Int[Array, ""]
+    last_phase: Int[Array, ""]
     losses: Float[Array, "max_epochs 2"]
 
 
 class Schedule(NamedTuple):
     """The traced settings of a slice."""
 
+    average: Float[Array, ""]
     patience: Int[Array, ""]
-    decay: Float[Array, ""]
-    decays: Int[Array, ""]
+    anneal: Int[Array, ""]
     max_epochs: Int[Array, ""]
 
 
@@ -117,24 +125,23 @@ class Trained(NamedTuple):
 
 def start(params: PyTree[Array], training: Training) -> Descent:
     """The state before the first epoch."""
-    optimizer = training.optimizer.init(params)
     return Descent(
         params=params,
-        optimizer=optimizer,
-        step_size=jnp.ones(()),
-        best_params=params,
-        best_optimizer=optimizer,
+        average=params,
+        optimizer=training.optimizer.init(params),
+        step=jnp.zeros((), jnp.int32),
+        best=params,
         best_loss=jnp.array(jnp.inf),
         epoch=jnp.zeros((), jnp.int32),
         stalled=jnp.zeros((), jnp.int32),
-        cuts=jnp.zeros((), jnp.int32),
+        last_phase=jnp.array(training.max_epochs - training.anneal, jnp.int32),
         losses=jnp.full((training.max_epochs, 2), jnp.nan),
     )
 
 
 def is_finished(state: Descent, schedule: Schedule) -> Array:
-    """Whether the last cut of the step size has stalled too, or the epochs are used up."""
-    return (state.cuts > schedule.decays) | (state.epoch >= schedule.max_epochs)
+    """Whether the last phase is over."""
+    return state.epoch >= state.last_phase + schedule.anneal
 
 
 @partial(jax.jit, static_argnames=("graphdef", "loss", "optimizer", "batch_size"))
@@ -170,27 +177,33 @@ def advance(
         weight = (position < length).astype(state.losses.dtype)
         return order[jnp.minimum(position, length - 1)], weight
 
-    def train_epoch(key: PRNGKey, state: Descent) -> tuple[PyTree, PyTree, Array]:
+    def train_epoch(key: PRNGKey, state: Descent) -> tuple[tuple[PyTree, ...], Array]:
         key_order, key_loss = jax.random.split(key)
         lottery = jax.random.uniform(key_order, train.shape)
         order = jnp.argsort(jnp.where(train, lottery, 2.0))
         batches = jnp.maximum(n_train // batch_size, 1)
+        into_last = jnp.maximum(state.epoch - state.last_phase, 0)
+        step_size = 1 - into_last / schedule.anneal
 
         def step(b: Array, carry: tuple) -> tuple:
-            params, opt, total = carry
+            (params, average, opt), total = carry
             index, weight = batch_of(order, b, n_train)
             value, grads = jax.value_and_grad(mean_loss)(
                 params, jax.random.fold_in(key_loss, b), index, weight
             )
             updates, opt = optimizer.update(grads, opt, params)
-            updates = jax.tree.map(lambda u: u * state.step_size, updates)
-            return optax.apply_updates(params, updates), opt, total + value
+            updates = jax.tree.map(lambda u: u * step_size, updates)
+            params = optax.apply_updates(params, updates)
+            # a young average forgets its start
+            count = state.step + b
+            forget = 1 - jnp.minimum(schedule.average, (1 + count) / (10 + count))
+            average = jax.tree.map(lambda a, p: a + forget * (p - a), average, params)
+            return (params, average, opt), total + value
 
         zero = jnp.zeros((), state.losses.dtype)
-        params, opt, total = jax.lax.fori_loop(
-            0, batches, step, (state.params, state.optimizer, zero)
-        )
-        return params, opt, total / batches
+        start = (state.params, state.average, state.optimizer)
+        weights, total = jax.lax.fori_loop(0, batches, step, (start, zero))
+        return weights, total / batches
 
     def validate(key: PRNGKey, params: PyTree) -> Array:
         batches = -(-n_held_out // batch_size)
@@ -204,26 +217,25 @@ def advance(
         return total / n_held_out
 
     def epoch(state: Descent) -> Descent:
-        params, opt, train_loss = train_epoch(jax.random.fold_in(key, state.epoch), state)
+        weights, train_loss = train_epoch(jax.random.fold_in(key, state.epoch), state)
+        params, average, opt = weights
         # the same contrasts in every epoch, so that validation losses can be compared
-        held_out_loss = validate(key, params)
+        held_out_loss = validate(key, average)
         improved = held_out_loss < state.best_loss
-        best_params, best_opt = _choose(
-            improved, (params, opt), (state.best_params, state.best_optimizer)
-        )
+        best = _choose(improved, average, state.best)
         stalled = jnp.where(improved, 0, state.stalled + 1)
-        cut = stalled >= schedule.patience
-        params, opt = _choose(cut, (best_params, best_opt), (params, opt))
+        ends = (stalled >= schedule.patience) & (state.epoch + 1 < state.last_phase)
+        params, average = _choose(ends, (best, best), (params, average))
         return Descent(
             params=params,
+            average=average,
             optimizer=opt,
-            step_size=jnp.where(cut, state.step_size * schedule.decay, state.step_size),
-            best_params=best_params,
-            best_optimizer=best_opt,
+            step=state.step + jnp.maximum(n_train // batch_size, 1),
+            best=best,
             best_loss=jnp.where(improved, held_out_loss, state.best_loss),
             epoch=state.epoch + 1,
-            stalled=jnp.where(cut, 0, stalled),
-            cuts=state.cuts + cut,
+            stalled=stalled,
+            last_phase=jnp.where(ends, state.epoch + 1, state.last_phase),
             losses=state.losses.at[state.epoch].set(jnp.stack([train_loss, held_out_loss])),
         )
 
@@ -249,9 +261,7 @@ def train(
     """
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
     state = start(params, training)
-    schedule = Schedule(
-        *map(jnp.asarray, (training.patience, training.decay, training.decays, training.max_epochs))
-    )
+    schedule = Schedule(*(jnp.asarray(getattr(training, name)) for name in Schedule._fields))
 
     def slice_of(state: Descent, epochs: int) -> Descent:
         state = advance(
@@ -273,7 +283,7 @@ def train(
         seconds = time.perf_counter() - began - clock.seconds
     losses = np.asarray(state.losses)[: int(state.epoch)]
     return Trained(
-        conditional=nnx.merge(graphdef, state.best_params, constants),
+        conditional=nnx.merge(graphdef, state.best, constants),
         training_losses=losses[:, 0],
         validation_losses=losses[:, 1],
         best_epoch=int(np.argmin(losses[:, 1])) if len(losses) else 0,
@@ -284,13 +294,12 @@ def train(
 
 
 def _report(reporter: Reporter, state: Descent, training: Training, interrupt: Interrupt) -> None:
-    epoch, cuts = int(state.epoch), int(state.cuts)
-    stage = (cuts + min(float(state.stalled) / training.patience, 1)) / (training.decays + 1)
-    ended = cuts > training.decays or interrupt.requested
+    epoch, last = int(state.epoch), int(state.last_phase)
+    ended = epoch >= last + training.anneal or interrupt.requested
     reporter.update(
         "train",
-        1.0 if ended else max(stage, epoch / training.max_epochs),
-        f"epoch {epoch}, validation loss {float(state.losses[epoch - 1, 1]):.3f}, "
-        f"best {float(state.best_loss):.3f}"
+        1.0 if ended else epoch / (last + training.anneal),
+        f"epoch {epoch} of at most {last + training.anneal}, validation loss "
+        f"{float(state.losses[epoch - 1, 1]):.3f}, best {float(state.best_loss):.3f}"
         + (" (interrupted: the best weights are kept)" if interrupt.requested else ""),
     )
