@@ -38,6 +38,15 @@ def test_log_jacobian_is_that_of_autodiff(prior):
     np.testing.assert_allclose(prior.log_jacobian(theta), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_gradients_do_not_vanish_at_the_median():
+    prior = PRIORS["box"]
+    middle = (prior.bounds[0] + prior.bounds[1]) / 2
+    slope = jnp.diagonal(jax.jacfwd(prior.to_z)(middle))
+    np.testing.assert_allclose(
+        slope, np.sqrt(2 * np.pi) / (prior.bounds[1] - prior.bounds[0]), rtol=1e-5
+    )
+
+
 def test_samples_are_standard_normal_in_z_where_quantiles_exist(prior):
     if not prior.gaussian:
         assert "tau" in prior.names

@@ -1,0 +1,350 @@
+"""Inference end to end against oracles: closed forms, grids, the same bits, kept results."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.tree_util import Partial
+
+import jaxsbi
+from simulators import hodgkin_huxley as hh
+
+QUICK = jaxsbi.Training(max_epochs=3, anneal=1)
+SMALL = jaxsbi.maf(layers=2, hidden=(16,))
+BOX = jaxsbi.box([-1.0, -1.0], [1.0, 1.0], names=["a", "b"])
+
+
+def shift(key, theta):
+    """x ~ N(θ, 0.1² I)."""
+    return theta + 0.1 * jax.random.normal(key, theta.shape)
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return jaxsbi.infer(
+        jax.random.key(0), shift, BOX, simulations=2000, estimator=SMALL, training=QUICK,
+        progress=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "estimator", [jaxsbi.nsf(), jaxsbi.maf(), jaxsbi.mdn(components=1)], ids=["nsf", "maf", "mdn"]
+)
+def test_linear_gaussian_posterior_is_recovered(estimator):
+    """θ ~ N(0, 0.1 I), x ~ N(θ, 0.1 I): θ | x ~ N(x/2, 0.05 I); both classifiers below 0.52."""
+    dim, variance = 3, 0.1
+    prior = jaxsbi.gaussian(np.zeros(dim), sd=np.full(dim, variance**0.5))
+    x_o = jnp.array([0.3, -0.2, 0.1])
+
+    def simulate(key, theta):
+        return theta + variance**0.5 * jax.random.normal(key, (dim,))
+
+    posterior = jaxsbi.infer(
+        jax.random.key(1), simulate, prior, x_o, simulations=10_000, estimator=estimator,
+        progress=False,
+    )  # fmt: skip
+    exact = x_o / 2 + (variance / 2) ** 0.5 * jax.random.normal(jax.random.key(2), (10_000, dim))
+    score = jaxsbi.diagnostics.c2st(exact, posterior.sample(jax.random.key(3), 10_000))
+    assert score.mlp < 0.52
+    assert score.rf < 0.52
+
+
+@pytest.mark.slow
+def test_mass_piled_at_both_bounds_is_where_the_grid_says():
+    """x₁ ~ N((2θ₁ − 1)², 0.1²) seen at 1: θ₁ piles up at 0 and 1; x₂ ~ N(θ₂, 0.1²) seen at 0."""
+    prior = jaxsbi.box([0.0, 0.0], [1.0, 1.0])
+
+    def simulate(key, theta):
+        mean = jnp.stack([(2 * theta[0] - 1) ** 2, theta[1]])
+        return mean + 0.1 * jax.random.normal(key, (2,))
+
+    posterior = jaxsbi.infer(
+        jax.random.key(0), simulate, prior, jnp.array([1.0, 0.0]), simulations=10_000,
+        progress=False,
+    )  # fmt: skip
+    theta = posterior.sample(jax.random.key(1), 1_000_000)
+    assert np.all(prior.in_support(theta))
+    parts = [posterior.log_prob(part) for part in jnp.split(theta, 10)]
+    assert np.all(np.isfinite(np.concatenate(parts)))
+    grid = (np.arange(100_000) + 0.5) / 100_000
+    exact = np.stack(
+        [
+            np.exp(-0.5 * (((2 * grid - 1) ** 2 - 1) / 0.1) ** 2),
+            np.exp(-0.5 * (grid / 0.1) ** 2),
+        ]
+    )
+    exact /= exact.sum(axis=1, keepdims=True)
+    for i in range(2):
+        for near in (lambda t: t < 0.01, lambda t: t > 0.99):
+            share = np.mean(near(np.asarray(theta[:, i])))
+            assert abs(share - exact[i][near(grid)].sum()) < 0.02
+
+
+def test_density_integrates_to_one_over_the_support(posterior):
+    side = (np.arange(400) + 0.5) / 200 - 1
+    grid = jnp.stack(jnp.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    mass = jnp.exp(posterior.log_prob(grid, x=jnp.array([0.5, 0.2]))).sum() / 200**2
+    np.testing.assert_allclose(mass, 1.0, atol=0.01)
+
+
+def test_samples_follow_the_density(posterior):
+    """E log q over samples equals the quadrature of q log q."""
+    x = jnp.array([0.5, -0.6])
+    side = (np.arange(400) + 0.5) / 200 - 1
+    grid = jnp.stack(jnp.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    log_q = posterior.log_prob(grid, x=x)
+    quadrature = jnp.sum(jnp.exp(log_q) * log_q) / 200**2
+    theta = posterior.sample(jax.random.key(1), 20_000, x=x)
+    np.testing.assert_allclose(posterior.log_prob(theta, x=x).mean(), quadrature, atol=0.05)
+
+
+def test_same_seed_same_bits(posterior):
+    again = jaxsbi.infer(
+        jax.random.key(0), shift, BOX, simulations=2000, estimator=SMALL, training=QUICK,
+        progress=False,
+    )  # fmt: skip
+    jax.tree.map(np.testing.assert_array_equal, again.params, posterior.params)
+
+
+def test_batches_of_observations_equal_single_ones(posterior):
+    x = jnp.array([[0.1, 0.2], [-0.5, 0.9], [0.0, 0.0]])
+    theta = BOX.sample(jax.random.key(0), 20)
+    together = posterior.log_prob(theta, x=x)
+    assert together.shape == (3, 20)
+    for i in range(3):
+        np.testing.assert_allclose(together[i], posterior.log_prob(theta, x=x[i]), atol=1e-4)
+    assert posterior.sample(jax.random.key(0), 7, x=x).shape == (3, 7, 2)
+    assert posterior.map(x=x).shape == (3, 2)
+
+
+def test_a_sample_does_not_depend_on_how_many_are_drawn(posterior):
+    x = jnp.zeros(2)
+    many = posterior.sample(jax.random.key(5), 1000, x=x)
+    np.testing.assert_array_equal(posterior.sample(jax.random.key(5), 10, x=x), many[:10])
+
+
+def test_posteriors_pass_through_jit_vmap_and_grad(posterior):
+    x, theta = jnp.array([0.2, 0.1]), jnp.array([[0.1, 0.0], [2.0, 0.0]])
+    value = jax.jit(lambda p, t, x: p.log_prob(t, x=x))(posterior, theta, x)
+    np.testing.assert_allclose(value[0], posterior.log_prob(theta[0], x=x), atol=1e-5)
+    assert np.isneginf(value[1])
+    gradient = jax.grad(lambda t: posterior.log_prob(t, x=x))(theta[0])
+    step = 1e-2
+    for i in range(2):
+        e = step * jnp.eye(2)[i]
+        ends = posterior.log_prob(jnp.stack([theta[0] + e, theta[0] - e]), x=x)
+        np.testing.assert_allclose(
+            gradient[i], (ends[0] - ends[1]) / (2 * step), rtol=0.05, atol=0.05
+        )
+
+
+def test_the_mode_maximises_the_density_and_names_bounds(posterior):
+    best = posterior.map(x=jnp.array([0.3, 0.1]))
+    theta = posterior.sample(jax.random.key(0), 5000, x=jnp.array([0.3, 0.1]))
+    highest = posterior.log_prob(theta, x=jnp.array([0.3, 0.1])).max()
+    assert posterior.log_prob(best, x=jnp.array([0.3, 0.1])) >= highest - 0.01
+    with pytest.warns(UserWarning, match="at a bound of the prior in a"):
+        best = posterior.map(x=jnp.array([1.4, 0.0]))
+    assert best[0] == 1.0
+
+
+def test_gradients_run_from_the_posterior_through_the_neuron_to_theta_and_weights():
+    """d/dθ and d/dw of log q(θ | simulate(key, θ)) against central differences, σ small."""
+    protocol = hh.step(1.0, 2.0, 8.0, 10.0, dt=0.02)
+    prior = jaxsbi.box(hh.PARAMETERS)
+    simulate = Partial(hh.simulate, protocol=protocol)
+    posterior = jaxsbi.infer(
+        jax.random.key(0), simulate, prior, simulations=300, estimator=SMALL, training=QUICK,
+        progress=False,
+    )  # fmt: skip
+    theta = jnp.asarray(hh.NOMINAL)
+
+    def objective(z, params):
+        theta = prior.to_theta(z)
+        conditional = nnx.merge(posterior.graphdef, params, posterior.constants)
+        return conditional.log_prob(z, simulate(jax.random.key(1), theta))
+
+    z = prior.to_z(theta)
+    by_z, by_weights = jax.jit(jax.grad(objective, argnums=(0, 1)))(z, posterior.params)
+    assert np.all(np.isfinite(by_z))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(by_weights))
+    value = jax.jit(objective)
+    for i in (0, 1, 2, 7):
+        e = 2e-3 * jnp.eye(8)[i]
+        slope = (value(z + e, posterior.params) - value(z - e, posterior.params)) / 4e-3
+        np.testing.assert_allclose(by_z[i], slope, rtol=0.1, atol=0.3)
+
+
+def test_undefined_features_are_served_where_simulations_had_them():
+    def partly(key, theta):
+        x = shift(key, theta)
+        return jnp.where(jnp.array([False, True]) & (theta[0] > 0.5), jnp.nan, x)
+
+    posterior = jaxsbi.infer(
+        jax.random.key(0), partly, BOX, jnp.array([0.8, jnp.nan]), simulations=2000,
+        estimator=SMALL, training=QUICK, progress=False,
+    )  # fmt: skip
+    assert np.all(np.isfinite(posterior.log_prob(posterior.sample(jax.random.key(1), 100))))
+    with pytest.raises(ValueError, match="x must be defined wherever"):
+        posterior.sample(jax.random.key(1), 5, x=jnp.array([jnp.nan, 0.1]))
+
+
+def test_failed_rows_are_counted_and_left_out():
+    def failing(key, theta):
+        return jnp.where(theta[0] < 0, jnp.nan, shift(key, theta))
+
+    posterior = jaxsbi.infer(
+        jax.random.key(0), failing, BOX, simulations=1000, estimator=SMALL, training=QUICK,
+        progress=False,
+    )  # fmt: skip
+    (entry,) = posterior.history.rounds
+    assert entry.drawn == 1000
+    assert entry.valid == entry.used
+    assert 400 < entry.valid < 600
+
+
+def test_pytree_outcomes_of_integers_and_dicts():
+    def simulate(key, theta):
+        return {"x": shift(key, theta), "s": jnp.sum(theta)}
+
+    posterior = jaxsbi.infer(
+        jax.random.key(0), simulate, BOX, {"x": np.zeros(2), "s": 0}, simulations=500,
+        estimator=SMALL, training=QUICK, progress=False,
+    )  # fmt: skip
+    assert posterior.sample(jax.random.key(1), 5).shape == (5, 2)
+    batch = {"x": np.zeros((4, 2)), "s": np.zeros(4)}
+    assert posterior.sample(jax.random.key(1), 5, x=batch).shape == (4, 5, 2)
+
+
+def test_ctrl_c_keeps_the_best_so_far():
+    endless = jaxsbi.Training(max_epochs=1_000_000, patience=1_000_000)
+    theta, x = jaxsbi.simulate(jax.random.key(0), shift, BOX, 2000)
+
+    def press():
+        time.sleep(15)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    posterior = jaxsbi.fit(
+        jax.random.key(0), theta, x, BOX, estimator=SMALL, training=endless, progress=False
+    )
+    (entry,) = posterior.history.rounds
+    assert entry.interrupted
+    assert entry.epochs > 1
+    assert entry.best_loss == min(entry.validation_losses)
+
+
+def test_ctrl_c_ends_a_program_with_its_posterior(tmp_path):
+    """The same from outside: a process that gets SIGINT in training saves what it has."""
+    program = f"""
+import jax, jaxsbi
+prior = jaxsbi.box([-1.0], [1.0])
+simulate = lambda key, theta: theta + 0.1 * jax.random.normal(key, (1,))
+training = jaxsbi.Training(max_epochs=10**6, patience=10**6)
+theta, x = jaxsbi.simulate(jax.random.key(0), simulate, prior, 500)
+print("start", flush=True)
+posterior = jaxsbi.fit(jax.random.key(0), theta, x, prior, estimator=jaxsbi.mdn(components=1),
+                       training=training)
+posterior.save({str(tmp_path / "kept")!r})
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.readline().strip() == "start"
+    time.sleep(20)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors[-2000:]
+    assert jaxsbi.load(tmp_path / "kept").history[0].interrupted
+
+
+X_O = jnp.zeros(2)
+KEY = jax.random.key(0)
+
+
+def infer(*arguments, **options):
+    options = {
+        "simulations": 100,
+        "estimator": SMALL,
+        "training": QUICK,
+        "progress": False,
+    } | options
+    return jaxsbi.infer(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: infer(KEY, shift, BOX, jnp.zeros(3)), "x_o must have the shape of one simulated"),
+        (lambda: infer(KEY, shift, BOX, jnp.zeros((4, 2))), "x_o must be one observation"),
+        (lambda: infer(KEY, shift, BOX, {"a": X_O}), "x_o must be a pytree like"),
+        (lambda: infer(KEY, shift, BOX, "ab"), "x_o must be an array of real numbers"),
+        (lambda: infer(KEY, shift, BOX, X_O * 1j), "x_o must be an array of real numbers"),
+        (lambda: infer(KEY, shift, BOX, X_O.at[0].set(jnp.nan)), "x_o must be defined wherever"),
+        (lambda: infer(KEY, shift, BOX, X_O.at[0].set(jnp.inf)), "x_o must be finite"),
+        (lambda: infer(KEY, shift, BOX, X_O, simulations=0), "simulations must be an integer"),
+        (lambda: infer(KEY, shift, BOX, X_O, simulations=-3), "simulations must be an integer"),
+        (lambda: infer(KEY, shift, BOX, X_O, simulations=[10, 20]), "simulations must be an int"),
+        (lambda: infer(KEY, shift, BOX, X_O, rounds=0), "rounds must be an integer"),
+        (lambda: infer(KEY, shift, "box", X_O), "prior must be a jaxsbi.Prior"),
+        (lambda: infer(KEY, shift, BOX, X_O, algorithm="npe"), "algorithm must be a value"),
+        (lambda: infer(KEY, shift, BOX, X_O, estimator=jaxsbi.nsf), "estimator must be a value"),
+        (lambda: infer(KEY, shift, BOX, X_O, training=5), "training must be a jaxsbi.Training"),
+        (lambda: infer(0, shift, BOX, X_O), "key must be a typed key"),
+        (lambda: infer(KEY, lambda k, t: t * jnp.nan, BOX), "simulations must leave.*0 valid"),
+        (lambda: infer(KEY, lambda k, t: 1 / 0, BOX), "simulate.*ZeroDivisionError"),
+        (lambda: infer(KEY, shift, BOX, simulations=1), "simulations must leave"),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.zeros((5, 3)), jnp.zeros((5, 2)), BOX),
+            "theta must have shape",
+        ),
+        (lambda: jaxsbi.fit(KEY, jnp.zeros((5, 2)), jnp.zeros((4, 2)), BOX), "x must have one row"),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.full((5, 2), 9.0), jnp.zeros((5, 2)), BOX),
+            "theta must lie in",
+        ),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.full((5, 2), jnp.nan), jnp.zeros((5, 2)), BOX),
+            "theta must lie",
+        ),
+        (lambda: jaxsbi.fit(KEY, "theta", jnp.zeros((5, 2)), BOX), "theta must be"),
+        (lambda: jaxsbi.Training(batch_size=0), "batch_size must be an integer"),
+        (lambda: jaxsbi.Training(validation=1.0), "validation must lie between"),
+        (lambda: jaxsbi.Training(learning_rate=-1), "learning_rate must be positive"),
+        (lambda: jaxsbi.Training(anneal=30, max_epochs=20), "anneal must be at most"),
+    ],
+)
+def test_what_users_get_wrong_is_named_in_one_line(call, message):
+    with pytest.raises(ValueError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: p.sample(KEY, 5), "x must be given"),
+        (lambda p: p.sample(KEY, 0, x=X_O), "n must be an integer"),
+        (lambda p: p.sample(KEY, 5, x=jnp.zeros(3)), "x must have the shape"),
+        (lambda p: p.log_prob(jnp.zeros(3), x=X_O), "theta must have shape"),
+        (lambda p: p.log_prob(jnp.zeros((2, 3, 2)), x=X_O), "theta must have shape"),
+        (lambda p: p.log_prob(jnp.zeros(2) * 1j, x=X_O), "theta must be real"),
+        (lambda p: p.map(x=jnp.array([0.0, jnp.nan])), "x must be defined wherever"),
+    ],
+)
+def test_what_users_ask_a_posterior_wrongly_is_named_in_one_line(posterior, call, message):
+    with pytest.raises(ValueError, match=message) as error:
+        call(posterior)
+    assert "\n" not in str(error.value)
