@@ -41,18 +41,18 @@ class Config:
 
 PRESETS = {
     "smoke": Config(
-        simulations=1000,
-        cell_simulations=200,
-        estimator=jaxsbi.maf(layers=3),
-        training=jaxsbi.Training(max_epochs=30),
-        calibration=100,
-        posterior_samples=100,
+        simulations=500,
+        cell_simulations=500,
+        estimator=jaxsbi.mdn(components=1),
+        training=jaxsbi.Training(anneal=10, max_epochs=30),
+        calibration=50,
+        posterior_samples=50,
     ),
     "laptop": Config(
-        simulations=20_000,
-        cell_simulations=10_000,
-        estimator=jaxsbi.nsf(),
-        training=jaxsbi.Training(),
+        simulations=50_000,
+        cell_simulations=25_000,
+        estimator=jaxsbi.nsf(layers=3, hidden=(100, 100)),
+        training=jaxsbi.Training(max_epochs=40),
     ),
     "gpu": Config(
         simulations=1_000_000,

@@ -25,14 +25,8 @@ from simulators import hodgkin_huxley as hh
 
 JUNCTION_POTENTIAL = -14.0  # mV, added to every recorded voltage
 FEATURES_CSV = Path(__file__).parent / "data" / "allen_features.csv"
-STEP_COLUMNS = (
-    "amplitude_ua_per_cm2",
-    "soma_area_cm2",
-    "t_on_ms",
-    "t_off_ms",
-    "dt_ms",
-    "duration_ms",
-    "v0_mv",
+STEP_COLUMNS = tuple(
+    "amplitude_ua_per_cm2 soma_area_cm2 t_on_ms t_off_ms dt_ms duration_ms v0_mv".split()
 )
 
 
@@ -139,14 +133,9 @@ def load(path: str | Path, sweep: int | None = None, soma_area: float | None = N
 
 def observe(recording: Recording) -> tuple[jax.Array, hh.Protocol]:
     """x_o = features(V) (7,), and the protocol that injects I / A_soma from V₀ = V(0)."""
-    protocol = hh.Protocol(
-        recording.current_density,
-        recording.voltage[0],
-        recording.t_on,
-        recording.t_off,
-        recording.dt,
-    )
-    return hh.features(hh.Trace(jnp.asarray(recording.voltage, float), protocol)), protocol
+    r = recording
+    protocol = hh.Protocol(r.current_density, r.voltage[0], r.t_on, r.t_off, r.dt)
+    return hh.features(hh.Trace(jnp.asarray(r.voltage, float), protocol)), protocol
 
 
 class Observation(NamedTuple):
