@@ -21,24 +21,49 @@ class Moments(NamedTuple):
     m4: jax.Array
 
 
-def empty(dtype) -> Moments:
-    """Moments of no samples."""
-    return Moments(*(jnp.zeros((), dtype) for _ in Moments._fields))
+def one(value: jax.Array, inside: jax.Array) -> Moments:
+    """Moments of a single sample, or of none if it is not `inside`."""
+    zero = jnp.zeros_like(value)
+    count = jnp.broadcast_to(inside, value.shape).astype(value.dtype)
+    return Moments(count, jax.lax.stop_gradient(value), zero, zero, zero, zero)
 
 
-def of_block(values: jax.Array, inside: jax.Array) -> Moments:
-    """Moments of the samples (k,) that are `inside` (k,), by two passes about the block's mean."""
-    weight = inside.astype(values.dtype)
-    count = jnp.sum(weight)
-    per = 1 / jnp.maximum(count, 1)
-    origin = jax.lax.stop_gradient(values[0])
-    shifted = values - origin
-    offset = jnp.sum(weight * shifted) * per
-    gap = weight * (shifted - offset)
-    square = gap * gap
-    return Moments(
-        count, origin, offset, jnp.sum(square), jnp.sum(square * gap), jnp.sum(square * square)
-    )
+class Sums(NamedTuple):
+    """Power sums Σ (v − origin)^k, k = 1 … order, over a block: short, and near its origin."""
+
+    count: jax.Array
+    origin: jax.Array
+    powers: tuple[jax.Array, ...]
+
+
+def start(origin: jax.Array, order: int) -> Sums:
+    """Sums of no samples, to be taken about a value near those to come; order 1 to 4."""
+    zero = jnp.zeros_like(origin)
+    return Sums(zero, jax.lax.stop_gradient(origin), (zero,) * order)
+
+
+def add(sums: Sums, value: jax.Array, inside: jax.Array) -> Sums:
+    """The sums with one sample more if it is `inside`."""
+    weight = inside.astype(value.dtype)
+    gap = value - sums.origin
+    terms, term = [], weight
+    for total in sums.powers:
+        term = term * gap
+        terms.append(total + term)
+    return Sums(sums.count + weight, sums.origin, tuple(terms))
+
+
+def central(sums: Sums) -> Moments:
+    """Central moments from power sums; orders not summed are 0."""
+    per = 1 / jnp.maximum(sums.count, 1)
+    s1, s2, s3, s4 = (*sums.powers, *(jnp.zeros_like(per),) * (4 - len(sums.powers)))
+    if len(sums.powers) == 1:
+        return Moments(sums.count, sums.origin, s1 * per, s2, s3, s4)
+    a = s1 * per
+    m2 = s2 - a * s1
+    m3 = s3 - a * (3 * s2 - 2 * a * s1) if len(sums.powers) > 2 else s3
+    m4 = s4 - a * (4 * s3 - a * (6 * s2 - 3 * a * s1)) if len(sums.powers) > 3 else s4
+    return Moments(sums.count, sums.origin, a, jnp.maximum(m2, 0), m3, jnp.maximum(m4, 0))
 
 
 def merge(a: Moments, b: Moments) -> Moments:

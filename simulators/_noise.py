@@ -64,14 +64,23 @@ def _sign(x: jax.Array, bits: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(flipped, jnp.float32)
 
 
+def words(key: jax.Array, first, stream: int = 0) -> tuple[jax.Array, jax.Array]:
+    """The two words behind z_first … z_(first + 3); `first`, a multiple of 4, may be traced."""
+    counter = jnp.asarray(first).astype(jnp.uint32) // PER_COUNTER
+    return threefry(key, counter, np.uint32(stream))
+
+
+def four(drawn: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+    """Four independent standard normals, float32, from the two words."""
+    return *_pair(drawn[0]), *_pair(drawn[1])
+
+
 def normals(key: jax.Array, first, count: int, stream: int = 0) -> jax.Array:
     """z_first … z_(first + count − 1) of a stream, float32, shape (count,); both multiples of 4.
 
-    `key`: words (2,); `first` may be traced; streams (one per noisy state) are independent.
+    `key`: words (2,); streams (one per noisy state) are independent.
     """
     if count % PER_COUNTER:
         raise ValueError(f"count: expected a multiple of {PER_COUNTER}, got {count}")
-    start = jnp.asarray(first).astype(jnp.uint32) // PER_COUNTER
-    counter = start + jnp.arange(count // PER_COUNTER, dtype=jnp.uint32)
-    a, b = threefry(key, counter, np.uint32(stream))
-    return jnp.stack([*_pair(a), *_pair(b)], axis=-1).reshape(count)
+    at = jnp.asarray(first) + PER_COUNTER * jnp.arange(count // PER_COUNTER)
+    return jnp.stack(four(words(key, at, stream)), axis=-1).reshape(count)

@@ -3,14 +3,14 @@
 Gating and membrane equations are linear in their own state, dy/dt = r (y∞ − y) with y∞ and r set
 by the other states: for frozen coefficients the update is exact for any h > 0.
 
-One step of diffrax is a block of steps of the model. Inputs (noise, current) are drawn for a whole
-block outside the innermost loop, the samples of a block are observed together, and a block is the
-unit of recomputation in reverse-mode gradients: memory does not grow with simulated time.
+One step of diffrax is a block of steps of the model, taken by an inner loop that also draws the
+noise and feeds the observer. A block is the unit of recomputation in reverse-mode gradients, so
+their memory grows with the square root of simulated time, and that of a simulation not at all.
 """
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -22,6 +22,7 @@ from ._gating import approach
 
 State = dict[str, jax.Array]
 SAMPLES = "samples"
+GROUP = 4  # steps per turn of the innermost loop, which share one draw of random words
 
 
 class Relaxation(diffrax.AbstractTerm):
@@ -82,27 +83,43 @@ class Observer(eqx.Module):
     def begin(self, y: State) -> Any:
         """The observer's state after sample 0."""
 
-    def sample(self, seen: Any, index, before: State, after: State) -> Any:
-        """After each step, to sample `index`; for what needs one sample after the other."""
+    def open(self, seen: Any, y: State) -> Any:
+        """Before a block of samples; y is the last sample before it."""
         return seen
 
-    def block(self, seen: Any, index: jax.Array, samples: jax.Array) -> Any:
-        """After each block of samples, numbered by `index`; for sums and other array work."""
+    @abc.abstractmethod
+    def sample(self, seen: Any, index, before: State, after: State) -> Any:
+        """After the step from sample index − 1 (`before`) to sample index (`after`)."""
+
+    def close(self, seen: Any) -> Any:
+        """After a block of samples."""
         return seen
+
+
+class Drive(NamedTuple):
+    """What enters the equations from outside.
+
+    `given(first, length, args)`: arrays with leading axis `length`, one entry a step from step
+    `first` on, looked up once a block. `draw(first, args)`: random words for steps first …
+    first + GROUP − 1. `inputs(given, drawn, args)`: the inputs of these GROUP steps, one entry
+    each; the term sees (args, the step's input) as args.
+    """
+
+    given: Callable[..., Any]
+    draw: Callable[..., Any]
+    inputs: Callable[..., tuple]
 
 
 class Blocks(diffrax.AbstractSolver):
     """`length` steps of dt of the inner solver in one step of diffrax, whose time counts blocks.
 
-    `inputs(first, length, args)` gives arrays with leading axis `length`, one entry a step from
-    step `first` on; the term is called with (args, the step's inputs) as its args. `emit(y)` is
-    what is observed of a sample. diffrax's y is the model's states and, if it holds that name,
-    SAMPLES: the samples of the block just made.
+    `emit(y)` is what is kept of a sample. diffrax's y is the model's states and, if it holds that
+    name, SAMPLES: the samples of the block just made.
     """
 
     solver: ExponentialEuler
     observer: Observer
-    inputs: Callable = eqx.field(static=True)
+    drive: Drive = eqx.field(static=True)
     emit: Callable = eqx.field(static=True)
     dt: float = eqx.field(static=True)
     length: int = eqx.field(static=True)
@@ -120,20 +137,35 @@ class Blocks(diffrax.AbstractSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         args, _ = args
-        first = jnp.round(t0).astype(jnp.int32) * self.length
-        index = first + 1 + jnp.arange(self.length, dtype=jnp.int32)
+        keep = SAMPLES in y0
+        begin = jnp.round(t0).astype(jnp.int32) * self.length
 
-        def advance(carry, given):
-            y, seen = carry
-            number, inputs = given
-            new = self.solver.update(terms, t0, self.dt, y, (args, inputs))
-            return (new, self.observer.sample(seen, number, y, new)), self.emit(new)
+        # The words of the next turn are carried, for what a loop carries is computed once: left in
+        # the turn that uses them, XLA recomputes them for each of their uses.
+        def advance(carry, turn):
+            y, seen, drawn = carry
+            first, given = turn
+            ahead = self.drive.draw(first + GROUP, args)
+            samples = []
+            for q, entering in enumerate(self.drive.inputs(given, drawn, args)):
+                new = self.solver.update(terms, t0, self.dt, y, (args, entering))
+                seen = self.observer.sample(seen, first + q + 1, y, new)
+                samples.append(self.emit(new))
+                y = new
+            return (y, seen, ahead), tuple(samples) if keep else ()
 
-        inputs = self.inputs(first, self.length, args)
         y = {name: value for name, value in y0.items() if name != SAMPLES}
-        (y, seen), samples = lax.scan(advance, (y, solver_state), (index, inputs))
-        seen = self.observer.block(seen, index, samples)
-        y1 = y | ({SAMPLES: samples} if SAMPLES in y0 else {})
+        seen = self.observer.open(solver_state, y)
+        firsts = begin + jnp.arange(0, self.length, GROUP, dtype=jnp.int32)
+        given = self.drive.given(begin, self.length, args)
+        given = jax.tree.map(lambda a: tuple(a[q::GROUP] for q in range(GROUP)), given)
+        carry = (y, seen, self.drive.draw(begin, args))
+        turn = jax.checkpoint(advance, prevent_cse=False)  # gradients keep states, not every term
+        (y, seen, _), samples = lax.scan(turn, carry, (firsts, given))
+        seen = self.observer.close(seen)
+        y1 = y
+        if keep:
+            y1 = y | {SAMPLES: jnp.stack(samples, axis=1).reshape(y0[SAMPLES].shape)}
         return y1, None, {"y0": y0, "y1": y1}, seen, diffrax.RESULTS.successful
 
 
@@ -143,7 +175,7 @@ def integrate(
     y0: State,
     args: Any,
     *,
-    inputs: Callable,
+    drive: Drive,
     emit: Callable,
     dt: float,
     steps: int,
@@ -151,18 +183,23 @@ def integrate(
     observer: Observer,
     keep: bool = False,
 ) -> tuple[Any, jax.Array | None]:
-    """(the observer's last state, the samples 0 … steps if kept, else None) of one trajectory."""
+    """(the observer's last state, the samples 0 … steps if kept, else None) of one trajectory.
+
+    `length`: steps per block, a multiple of GROUP.
+    """
     blocks = -(-steps // length)
     start = emit(y0)
-    shape = jax.eval_shape(lambda: inputs(0, length, args))
-    one_step = jax.tree.map(lambda a: jnp.zeros(a.shape[1:], a.dtype), shape)
+    shape = jax.eval_shape(
+        lambda: drive.inputs(drive.given(0, GROUP, args), drive.draw(0, args), args)[0]
+    )
+    one_step = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shape)
     saveat = diffrax.SaveAt(t1=True, solver_state=True)
     if keep:
         y0 = y0 | {SAMPLES: jnp.zeros((length, *start.shape), start.dtype)}
         saveat = diffrax.SaveAt(steps=True, fn=_kept, solver_state=True)
     solution = diffrax.diffeqsolve(
         term,
-        Blocks(solver, observer, inputs, emit, dt, length),
+        Blocks(solver, observer, drive, emit, dt, length),
         t0=0.0,
         t1=float(blocks),
         dt0=1.0,

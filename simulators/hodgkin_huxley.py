@@ -23,7 +23,7 @@ import numpy as np
 from . import _moments, _noise, spikes
 from ._gating import efun
 from ._parameters import Feature, Parameter, as_theta, nominal
-from ._solve import ExponentialEuler, Observer, Relaxation, integrate
+from ._solve import GROUP, Drive, ExponentialEuler, Observer, Relaxation, integrate
 from .stimuli import CurrentClamp as Protocol
 from .stimuli import after, at_or_after, step
 
@@ -42,7 +42,7 @@ __all__ = [
 
 E_NA, E_K, CAPACITANCE = 53.0, -107.0, 1.0
 SPIKE_THRESHOLD, DEAD_TIME = -10.0, 0.5  # mV, ms
-BLOCK = 100  # steps per block; no number depends on it beyond rounding
+BLOCK = 120  # steps per block; no number depends on it beyond rounding
 
 PARAMETERS = (
     Parameter("g_Na", "mS/cm²", 0.5, 80.0, 50.0),
@@ -88,9 +88,10 @@ class Trace(eqx.Module):
 def _rates(v, c):
     """{gate: (steady state, rate [1/ms])} at voltage v, from the constants c of one neuron."""
     u = v - c["v_t"]
-    # Two exponentials serve all rates but one: w = e^{u/40}. Beyond ±200 mV every gate is settled.
+    # One exponential, w = e^{u/40}, serves all rates but a_h. Beyond ±200 mV every gate is settled.
+    # The barrier keeps XLA from turning 1/w into another exponential.
     bounded = jnp.clip(u, -200, 200)
-    w = jnp.exp(bounded / 40)
+    w = jax.lax.optimization_barrier(jnp.exp(bounded / 40))
     w2 = w * w
     w4 = w2 * w2
     w8 = w4 * w4
@@ -148,20 +149,32 @@ def _voltage(y):
     return y["v"]
 
 
-def _injected(first, length, args):
-    """I_{i−1} + σ z_i/√dt for the `length` steps from `first` on, shape (length,)."""
-    c, key, current = args
-    now = jax.lax.dynamic_slice_in_dim(current, first, length)
-    return now + c["noise"] * _noise.normals(key, first, length)
+def _current(first, length, args):
+    return jax.lax.dynamic_slice_in_dim(args[2], first, length)
+
+
+def _draw(first, args):
+    return _noise.words(args[1], first)
+
+
+def _injected(current, drawn, args):
+    """I_{i−1} + σ z_i/√dt [µA/cm²] of GROUP steps."""
+    noise = args[0]["noise"]
+    return tuple(current[q] + noise * z for q, z in enumerate(_noise.four(drawn)))
 
 
 class Seen(NamedTuple):
-    """What the features are made of: spikes; moments before t_on, just before it, and in between."""
+    """What the features are made of: spikes; moments before t_on, just before it, and in between.
+
+    `sums` are those of the current block, for the three windows.
+    """
 
     spikes: spikes.SpikeCount
-    before: _moments.Moments
-    rest: _moments.Moments
-    during: _moments.Moments
+    moments: tuple[_moments.Moments, ...]
+    sums: tuple[_moments.Sums, ...]
+
+
+ORDERS = (1, 2, 4)  # moments needed before t_on, just before it, and between t_on and t_off
 
 
 class Watch(Observer):
@@ -176,7 +189,7 @@ class Watch(Observer):
     @classmethod
     def of(cls, protocol: Protocol) -> "Watch":
         dt = protocol.dt
-        t_on, t_off = jnp.asarray(protocol.t_on), jnp.asarray(protocol.t_off)
+        t_on, t_off = protocol.t_on, protocol.t_off
         return cls(
             rest=at_or_after(0.9 * t_on, dt),
             on=at_or_after(t_on, dt),
@@ -185,49 +198,46 @@ class Watch(Observer):
             dead_time=int(math.floor(DEAD_TIME / dt + 1e-6)),
         )
 
+    def windows(self, index):
+        """Whether sample `index` lies in each of the three windows."""
+        early = index < self.on
+        during = (index >= self.start) & (index < self.stop)
+        return early, early & (index >= self.rest), during
+
     def begin(self, y):
-        none = _moments.empty(y["v"].dtype)
-        seen = Seen(spikes.begin(self.dead_time), none, none, none)
-        return self.block(seen, jnp.zeros(1, jnp.int32), y["v"][None])
+        moments = tuple(_moments.one(y["v"], w) for w in self.windows(jnp.int32(0)))
+        return self.open(Seen(spikes.begin(self.dead_time), moments, ()), y)
+
+    def open(self, seen, y):
+        return seen._replace(sums=tuple(_moments.start(y["v"], k) for k in ORDERS))
 
     def sample(self, seen, index, before, after):
-        judged = index - 1
-        inside = (judged >= self.start) & (judged < self.stop)
-        return seen._replace(
-            spikes=spikes.count(
-                seen.spikes,
-                before["v"],
-                after["v"],
-                inside,
-                threshold=SPIKE_THRESHOLD,
-                dead_time=self.dead_time,
-            )
+        windows = self.windows(index)
+        counted = spikes.count(
+            seen.spikes,
+            before["v"],
+            after["v"],
+            self.windows(index - 1)[2],
+            threshold=SPIKE_THRESHOLD,
+            dead_time=self.dead_time,
         )
-
-    def block(self, seen, index, samples):
-        def add(moments, low, high):
-            return jax.lax.cond(
-                (index[-1] >= low) & (index[0] < high),
-                lambda: _moments.merge(
-                    moments, _moments.of_block(samples, (index >= low) & (index < high))
-                ),
-                lambda: moments,
-            )
-
-        return seen._replace(
-            before=add(seen.before, 0, self.on),
-            rest=add(seen.rest, self.rest, self.on),
-            during=add(seen.during, self.start, self.stop),
+        sums = tuple(
+            _moments.add(s, after["v"], w) for s, w in zip(seen.sums, windows, strict=True)
         )
+        return seen._replace(spikes=counted, sums=sums)
+
+    def close(self, seen):
+        new = zip(seen.moments, seen.sums, strict=True)
+        return seen._replace(moments=tuple(_moments.merge(m, _moments.central(s)) for m, s in new))
 
 
 def _summary(seen: Seen):
-    m = seen.during
+    before, rest, m = seen.moments
     return jnp.stack(
         [
             seen.spikes.count.astype(m.m2.dtype),
-            _moments.mean(seen.before),
-            _moments.deviation(seen.rest),
+            _moments.mean(before),
+            _moments.deviation(rest),
             _moments.mean(m),
             _moments.variance(m),
             _moments.skewness(m),
@@ -236,7 +246,8 @@ def _summary(seen: Seen):
     )
 
 
-def _check(protocol):
+def _as_protocol(protocol) -> Protocol:
+    """The protocol as JAX arrays in the default precision; ValueError for anything else."""
     if not isinstance(protocol, Protocol):
         raise ValueError(
             f"protocol: expected a hodgkin_huxley.Protocol, got {type(protocol).__name__}; "
@@ -247,20 +258,19 @@ def _check(protocol):
             f"protocol.current: expected shape (n,), got {protocol.current.shape}; "
             "use jax.vmap for a batch of protocols"
         )
+    return jax.tree.map(lambda a: jnp.asarray(a, float), protocol)
 
 
 def _run(key, theta, protocol, keep):
     c = _constants(theta, protocol.dt)
-    v0 = jnp.asarray(protocol.v0, theta.dtype)
     steps = protocol.samples - 1
-    current = jnp.asarray(protocol.current, theta.dtype)
-    current = jnp.pad(current, (0, -steps % BLOCK))
+    current = jnp.pad(protocol.current, (0, -steps % BLOCK))
     return integrate(
         TERM,
         SOLVER,
-        _initial(v0, c),
-        (c, key, current),
-        inputs=_injected,
+        _initial(protocol.v0, c),
+        (c, tuple(key), current),
+        drive=Drive(_current, _draw, _injected),
         emit=_voltage,
         dt=protocol.dt,
         steps=steps,
@@ -287,14 +297,15 @@ def _features(voltage, protocol):
 
     def block(carry, samples):
         seen, number, last = carry
-        index = number + jnp.arange(BLOCK, dtype=jnp.int32)
 
         def sample(carry, given):
             seen, before = carry
             return (watch.sample(seen, given[0], {"v": before}, {"v": given[1]}), given[1]), None
 
+        index = number + jnp.arange(BLOCK, dtype=jnp.int32)
+        seen = watch.open(seen, {"v": last})
         (seen, last), _ = jax.lax.scan(sample, (seen, last), (index, samples))
-        return (watch.block(seen, index, samples), number + BLOCK, last), None
+        return (watch.close(seen), number + BLOCK, last), None
 
     seen = watch.begin({"v": voltage[0]})
     (seen, _, _), _ = jax.lax.scan(block, (seen, jnp.int32(1), voltage[0]), tail)
@@ -307,13 +318,13 @@ def simulate(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> 
     `key`: a threefry key; `theta`: (8,), see PARAMETERS. NaN marks an undefined feature (an empty
     window, a constant voltage). The spike count has zero gradient in theta.
     """
-    _check(protocol)
+    protocol = _as_protocol(protocol)
     return _simulate(_noise.key_words(key), as_theta(theta, PARAMETERS), protocol)
 
 
 def trace(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> Trace:
     """V_i at t = i·dt, i = 0 … n − 1, of the run that `simulate` summarises."""
-    _check(protocol)
+    protocol = _as_protocol(protocol)
     return Trace(_trace(_noise.key_words(key), as_theta(theta, PARAMETERS), protocol), protocol)
 
 
@@ -326,11 +337,11 @@ def features(trace: Trace) -> jax.Array:
             f"trace: expected a hodgkin_huxley.Trace, got {type(trace).__name__}; "
             "make one with Trace(voltage, protocol)"
         )
-    _check(trace.protocol)
+    protocol = _as_protocol(trace.protocol)
     voltage = jnp.asarray(trace.voltage).astype(float)
-    if voltage.shape != (trace.protocol.samples,):
+    if voltage.shape != (protocol.samples,):
         raise ValueError(
-            f"trace.voltage: expected shape ({trace.protocol.samples},), one voltage per sample "
+            f"trace.voltage: expected shape ({protocol.samples},), one voltage per sample "
             f"of the protocol, got {voltage.shape}"
         )
-    return _features(voltage, trace.protocol)
+    return _features(voltage, protocol)
