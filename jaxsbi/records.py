@@ -58,7 +58,7 @@ def _distribution_record(d: dist.Distribution, path: str, arrays: Arrays) -> dic
 
 def _same(a: dist.Distribution, b: dist.Distribution) -> bool:
     ours, theirs = jax.tree.leaves(a), jax.tree.leaves(b)
-    return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
+    return len(ours) == len(theirs) and all(map(np.allclose, ours, theirs))
 
 
 def _distribution(entry: dict, arrays: Arrays) -> dist.Distribution:

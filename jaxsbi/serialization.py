@@ -28,7 +28,7 @@ def write_folder(
     path = Path(path)
     if path.exists():
         raise ValueError(f"path {path} exists already; choose another or remove it first")
-    packed = save_arrays({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+    packed = save_arrays({name: np.array(a, order="C") for name, a in arrays.items()})
     header = {
         "kind": kind,
         "format_version": version,
