@@ -219,3 +219,29 @@ def integrate(
 
 def _kept(t, y, args):
     return y[SAMPLES]
+
+
+def replay(observer: Observer, states: State, length: int) -> Any:
+    """What the observer has seen after a stored trajectory {name: (n, …)}, block by block."""
+    steps = next(iter(states.values())).shape[0] - 1
+    blocks = -(-steps // length)
+
+    def cut(a):
+        spare = [(0, blocks * length - steps)] + [(0, 0)] * (a.ndim - 1)
+        return jnp.pad(a[1:], spare, mode="edge").reshape(blocks, length, *a.shape[1:])
+
+    def sample(carry, given):
+        seen, before = carry
+        index, after = given
+        return (observer.sample(seen, index, before, after), after), None
+
+    def block(carry, given):
+        seen, before = carry
+        (seen, last), _ = lax.scan(sample, (observer.open(seen, before), before), given)
+        return (observer.close(seen), last), None
+
+    start = {name: a[0] for name, a in states.items()}
+    index = 1 + jnp.arange(blocks * length, dtype=jnp.int32).reshape(blocks, length)
+    given = (index, {name: cut(a) for name, a in states.items()})
+    (seen, _), _ = lax.scan(block, (observer.begin(start), start), given)
+    return seen

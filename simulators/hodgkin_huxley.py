@@ -13,19 +13,19 @@ whose gradient is zero, are differentiable in theta, in reverse mode and in boun
 """
 
 import math
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _moments, _noise, spikes
+from . import _noise
 from ._gating import efun
-from ._parameters import Feature, Parameter, as_theta, nominal
-from ._solve import GROUP, Drive, ExponentialEuler, Observer, Relaxation, integrate
+from ._parameters import Parameter, as_theta, nominal
+from ._solve import Drive, ExponentialEuler, Relaxation, integrate, replay
+from ._watch import FEATURES, Watch
 from .stimuli import CurrentClamp as Protocol
-from .stimuli import after, at_or_after, step
+from .stimuli import step
 
 __all__ = [
     "DEFAULT",
@@ -41,7 +41,6 @@ __all__ = [
 ]
 
 E_NA, E_K, CAPACITANCE = 53.0, -107.0, 1.0
-SPIKE_THRESHOLD, DEAD_TIME = -10.0, 0.5  # mV, ms
 BLOCK = 120  # steps per block; no number depends on it beyond rounding
 
 PARAMETERS = (
@@ -53,15 +52,6 @@ PARAMETERS = (
     Parameter("-V_T", "mV", 40.0, 90.0, 60.0),
     Parameter("sigma", "µA/cm²·√ms", 1e-4, 0.15, 0.1),
     Parameter("-E_l", "mV", 35.0, 100.0, 70.0),
-)
-FEATURES = (
-    Feature("spike count", ""),
-    Feature("resting mean", "mV"),
-    Feature("resting sd", "mV"),
-    Feature("mean", "mV"),
-    Feature("variance", "mV²"),
-    Feature("skewness", ""),
-    Feature("kurtosis", ""),
 )
 NOMINAL = nominal(PARAMETERS)
 # 5·10⁻⁴ µA into a cylinder of 70 µm length and diameter: 3.248 µA/cm².
@@ -163,89 +153,6 @@ def _injected(current, drawn, args):
     return tuple(current[q] + noise * z for q, z in enumerate(_noise.four(drawn)))
 
 
-class Seen(NamedTuple):
-    """What the features are made of: spikes; moments before t_on, just before it, and in between.
-
-    `sums` are those of the current block, for the three windows.
-    """
-
-    spikes: spikes.SpikeCount
-    moments: tuple[_moments.Moments, ...]
-    sums: tuple[_moments.Sums, ...]
-
-
-ORDERS = (1, 2, 4)  # moments needed before t_on, just before it, and between t_on and t_off
-
-
-class Watch(Observer):
-    """The seven features of a voltage, streamed; windows are numbers of samples."""
-
-    rest: jax.Array  # first sample with t ≥ 0.9 t_on
-    on: jax.Array  # first sample with t ≥ t_on
-    start: jax.Array  # first sample with t > t_on
-    stop: jax.Array  # first sample with t ≥ t_off, at most n
-    dead_time: int = eqx.field(static=True)
-
-    @classmethod
-    def of(cls, protocol: Protocol) -> "Watch":
-        dt = protocol.dt
-        t_on, t_off = protocol.t_on, protocol.t_off
-        return cls(
-            rest=at_or_after(0.9 * t_on, dt),
-            on=at_or_after(t_on, dt),
-            start=after(t_on, dt),
-            stop=jnp.minimum(at_or_after(t_off, dt), protocol.samples),
-            dead_time=int(math.floor(DEAD_TIME / dt + 1e-6)),
-        )
-
-    def windows(self, index):
-        """Whether sample `index` lies in each of the three windows."""
-        early = index < self.on
-        during = (index >= self.start) & (index < self.stop)
-        return early, early & (index >= self.rest), during
-
-    def begin(self, y):
-        moments = tuple(_moments.one(y["v"], w) for w in self.windows(jnp.int32(0)))
-        return self.open(Seen(spikes.begin(self.dead_time), moments, ()), y)
-
-    def open(self, seen, y):
-        return seen._replace(sums=tuple(_moments.start(y["v"], k) for k in ORDERS))
-
-    def sample(self, seen, index, before, after):
-        windows = self.windows(index)
-        counted = spikes.count(
-            seen.spikes,
-            before["v"],
-            after["v"],
-            self.windows(index - 1)[2],
-            threshold=SPIKE_THRESHOLD,
-            dead_time=self.dead_time,
-        )
-        sums = tuple(
-            _moments.add(s, after["v"], w) for s, w in zip(seen.sums, windows, strict=True)
-        )
-        return seen._replace(spikes=counted, sums=sums)
-
-    def close(self, seen):
-        new = zip(seen.moments, seen.sums, strict=True)
-        return seen._replace(moments=tuple(_moments.merge(m, _moments.central(s)) for m, s in new))
-
-
-def _summary(seen: Seen):
-    before, rest, m = seen.moments
-    return jnp.stack(
-        [
-            seen.spikes.count.astype(m.m2.dtype),
-            _moments.mean(before),
-            _moments.deviation(rest),
-            _moments.mean(m),
-            _moments.variance(m),
-            _moments.skewness(m),
-            _moments.kurtosis(m),
-        ]
-    )
-
-
 def _as_protocol(protocol) -> Protocol:
     """The protocol as JAX arrays in the default precision; ValueError for anything else."""
     if not isinstance(protocol, Protocol):
@@ -282,7 +189,7 @@ def _run(key, theta, protocol, keep):
 
 @jax.jit
 def _simulate(key, theta, protocol):
-    return _summary(_run(key, theta, protocol, keep=False)[0])
+    return _run(key, theta, protocol, keep=False)[0].features()
 
 
 @jax.jit
@@ -292,24 +199,7 @@ def _trace(key, theta, protocol):
 
 @jax.jit
 def _features(voltage, protocol):
-    watch, steps = Watch.of(protocol), protocol.samples - 1
-    tail = jnp.pad(voltage[1:], (0, -steps % BLOCK), mode="edge").reshape(-1, BLOCK)
-
-    def block(carry, samples):
-        seen, number, last = carry
-
-        def sample(carry, given):
-            seen, before = carry
-            return (watch.sample(seen, given[0], {"v": before}, {"v": given[1]}), given[1]), None
-
-        index = number + jnp.arange(BLOCK, dtype=jnp.int32)
-        seen = watch.open(seen, {"v": last})
-        (seen, last), _ = jax.lax.scan(sample, (seen, last), (index, samples))
-        return (watch.close(seen), number + BLOCK, last), None
-
-    seen = watch.begin({"v": voltage[0]})
-    (seen, _, _), _ = jax.lax.scan(block, (seen, jnp.int32(1), voltage[0]), tail)
-    return _summary(seen)
+    return replay(Watch.of(protocol), {"v": voltage}, BLOCK).features()
 
 
 def simulate(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> jax.Array:

@@ -1,0 +1,75 @@
+"""Time per run, memory of a compiled program, and a description of the machine and its software."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """Processor, cores, device, Python and the versions of JAX, diffrax, equinox and `packages`."""
+    names = ("jax", "jaxlib", "diffrax", "equinox", *packages)
+    return {
+        "cpu": processor(),
+        "cores": cores(),
+        "load": round(os.getloadavg()[0], 2),
+        "device": str(jax.devices()[0]),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in names},
+    }
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def seconds(run: Callable[[], Any], repeats: int = 5) -> float:
+    """The shortest of `repeats` wall times of a run, its results awaited, after one to warm up."""
+    jax.block_until_ready(run())
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def on_all_cores(run: Callable[[int], Any], calls: int) -> Callable[[], list[Any]]:
+    """A function that does `run(0)` … `run(calls − 1)`, on CPU with one thread per core."""
+    threads = cores() if jax.default_backend() == "cpu" else 1
+
+    def everything() -> list[Any]:
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(lambda i: jax.block_until_ready(run(i)), range(calls)))
+
+    return everything
+
+
+def peak_bytes(compiled: Any) -> int:
+    """Arguments, results and temporaries of one call of a compiled program."""
+    m = compiled.memory_analysis()
+    return m.argument_size_in_bytes + m.output_size_in_bytes + m.temp_size_in_bytes

@@ -1,0 +1,278 @@
+"""The Hodgkin–Huxley neuron against published traces and features, its own trace, and NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from simulators import hodgkin_huxley as hh
+
+LOW = np.array([p.low for p in hh.PARAMETERS])
+HIGH = np.array([p.high for p in hh.PARAMETERS])
+
+# cell: (area of the soma from τ_m [s] and R_in [MΩ], sweep, features in the paper's order)
+CELLS = {
+    509881736: (0.0153 / 184, 39, [25, -81.131, 0.0870, -52.978, 157.61, 3.9325, 19.156]),
+    518290966: (0.0234 / 126, 57, [12, -86.619, 0.0582, -59.743, 73.567, 5.7112, 49.658]),
+    526950199: (0.0186 / 218, 37, [22, -79.454, 0.0435, -59.355, 118.89, 5.3234, 34.070]),
+    532571720: (0.0139 / 127, 42, [18, -90.050, 0.0443, -55.199, 130.44, 4.6210, 29.031]),
+    534524026: (0.027 / 209, 29, [25, -75.732, 0.0884, -58.576, 143.22, 4.7270, 26.793]),
+    566517779: (0.0195 / 198, 46, [20, -74.103, 0.0894, -58.752, 99.876, 5.6100, 40.260]),
+}
+
+
+def prior_draws(n, seed=0):
+    return np.random.default_rng(seed).uniform(LOW, HIGH, (n, 8))
+
+
+@jax.jit
+def many(keys, theta):
+    """Features of many runs, 128 lanes at a time."""
+    return jax.lax.map(lambda a: hh.simulate(*a), (keys, theta), batch_size=128)
+
+
+def offline(voltage, protocol):
+    """The seven features in NumPy and float64, from their definitions."""
+    v, dt, time = np.asarray(voltage, float), protocol.dt, np.asarray(protocol.time)
+    on, off = float(protocol.t_on), float(protocol.t_off)
+    rest, late = v[time < on - dt / 20], v[(time >= 0.9 * on - dt / 20) & (time < on - dt / 20)]
+    inside = (time > on + dt / 20) & (time < off - dt / 20)
+    w = v[inside]
+    d = w - w.mean()
+    m2, m3, m4 = (np.mean(d**k) for k in (2, 3, 4))
+    peak = np.zeros(len(v), bool)
+    peak[1:-1] = (v[:-2] <= v[1:-1]) & (v[1:-1] > v[2:]) & (v[1:-1] > -10)
+    at = np.flatnonzero(peak & inside)
+    count = len(at[:1]) + np.sum(np.diff(at) > round(0.5 / dt))
+    return np.array([count, rest.mean(), late.std(), w.mean(), m2, m3 / m2**1.5, m4 / m2**2])
+
+
+def recording(data, cell):
+    area, sweep, expected = CELLS[cell]
+    r = np.load(data(f"allen/cell_{cell}_sweep_{sweep}.npz"))
+    voltage = r["voltage_mv"] - 14
+    protocol = hh.Protocol(
+        r["current_ua"] / area,
+        v0=voltage[0],
+        t_on=float(r["t_on_ms"]),
+        t_off=float(r["t_off_ms"]),
+        dt=float(r["dt_ms"]),
+    )
+    return hh.Trace(voltage, protocol), expected
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_published_run_without_noise(data, double):
+    reference, noisy = np.load(data("hh/deterministic.npz")), np.load(data("hh/noisy.npz"))
+    sd = noisy["prior_features"].std(0)
+    with jax.enable_x64(double):
+        keys = jax.random.split(jax.random.key(0), 32)
+        theta = jnp.asarray(reference["theta"])
+        x = np.asarray(jax.jit(jax.vmap(hh.simulate))(keys, theta))
+        voltage = np.asarray(jax.jit(jax.vmap(hh.trace))(keys, theta).voltage)
+    np.testing.assert_array_equal(x[:, 0], reference["features"][:, 0])
+    gap = np.abs(x - reference["features"])[:, 1:] / sd[1:]
+    assert gap.max() < (1e-8 if double else 3e-3), gap.max(0)
+    rms = np.sqrt(np.mean((voltage[:, ::10] - reference["voltage_mv"]) ** 2, 1))
+    spiking = reference["features"][:, 0] > 0
+    assert rms[~spiking].max() < (1e-4 if double else 0.01)
+    assert rms[spiking].max() < (1e-4 if double else 0.2)
+
+
+def test_published_distribution_with_noise(data):
+    reference = np.load(data("hh/noisy.npz"))
+    keys = jax.random.split(jax.random.key(1), 1000)
+    counts = np.asarray(many(keys, reference["prior_theta"].astype(np.float32)))[:, 0]
+    off = np.abs(counts - reference["prior_features"][:, 0])
+    assert np.mean(off == 0) >= 0.96 and off.max() <= 3, (np.mean(off == 0), off.max())
+
+    keys = jax.random.split(jax.random.key(2), 4096)
+    fresh = np.asarray(many(keys, jnp.asarray(prior_draws(4096), jnp.float32)))
+    assert np.isfinite(fresh).all()
+    p = [
+        stats.ks_2samp(a, b).pvalue
+        for a, b in zip(fresh.T, reference["prior_features"].T, strict=True)
+    ]
+    holm = np.sort(p) * np.arange(len(p), 0, -1)
+    assert holm.min() > 0.01, p
+
+    keys = jax.random.split(jax.random.key(3), 1024)
+    truth = np.tile(reference["theta_true"].astype(np.float32), (1024, 1))
+    ours, theirs = np.asarray(many(keys, truth)).astype(float), reference["repeat_features"]
+    assert np.all(ours[:, 0] == 5)
+    ours, theirs = ours[:, 1:], theirs[:, 1:]
+    error = np.sqrt(ours.var(0) / len(ours) + theirs.var(0) / len(theirs))
+    z = (ours.mean(0) - theirs.mean(0)) / error
+    ratio = ours.std(0) / theirs.std(0)
+    assert np.all(np.abs(z) < 4), z
+    assert np.all((ratio > 0.8) & (ratio < 1.3)), ratio
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_features_of_recorded_cells(data, cell):
+    trace, expected = recording(data, cell)
+    x = np.asarray(hh.features(trace))
+    assert x[0] == expected[0]
+    # The published numbers have four to five digits; the resting sd three or four decimals.
+    rounding = np.maximum(5e-5 * np.abs(expected), np.eye(7)[2] * 5.1e-5)
+    assert np.all(np.abs(x - expected) <= rounding), x
+    np.testing.assert_allclose(x, offline(trace.voltage, trace.protocol), rtol=2e-5)
+
+
+def test_streamed_features_equal_those_of_the_trace():
+    theta = jnp.asarray(prior_draws(256, seed=5), jnp.float32)
+    keys = jax.random.split(jax.random.key(5), 256)
+    streamed = np.asarray(jax.jit(jax.vmap(hh.simulate))(keys, theta))
+    traces = jax.jit(jax.vmap(hh.trace, out_axes=hh.Trace(0, None)))(keys, theta)
+    again = np.asarray(jax.vmap(lambda v: hh.features(hh.Trace(v, hh.DEFAULT)))(traces.voltage))
+    exact = np.stack([offline(v, hh.DEFAULT) for v in np.asarray(traces.voltage)])
+    for x in (streamed, again):
+        np.testing.assert_array_equal(x[:, 0], exact[:, 0])
+        np.testing.assert_allclose(x, exact, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("duration, dt", [(37.03, 0.01), (52.0, 0.02), (6.1, 0.1)])
+def test_any_length_and_step(duration, dt):
+    protocol = hh.step(5.0, t_on=1.0, t_off=duration - 1, duration=duration, dt=dt, v0=-65.0)
+    theta = jnp.asarray(hh.NOMINAL, jnp.float32)
+    x = hh.simulate(jax.random.key(0), theta, protocol)
+    trace = hh.trace(jax.random.key(0), theta, protocol)
+    assert trace.voltage.shape == trace.time.shape == trace.current.shape
+    assert trace.voltage[0] == -65 and np.isclose(trace.time[-1], duration)
+    np.testing.assert_allclose(x, offline(trace.voltage, protocol), rtol=1e-4, atol=1e-5)
+
+
+def test_rows_do_not_depend_on_the_batch():
+    theta = jnp.asarray(prior_draws(300, seed=1), jnp.float32)
+    keys = jax.random.split(jax.random.key(4), 300)
+    protocol = hh.step(4.0, t_on=2.0, t_off=28.0, duration=30.0)
+
+    run = jax.jit(jax.vmap(lambda k, t: hh.simulate(k, t, protocol)))
+    whole = np.asarray(run(keys, theta))
+    for size in (2, 7, 64, 128):
+        parts = [run(keys[i : i + size], theta[i : i + size]) for i in range(0, 2 * size, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole[: 2 * size])
+    # A batch of one is compiled as scalars, whose sums XLA may contract in another way.
+    np.testing.assert_allclose(run(keys[:1], theta[:1]), whole[:1], rtol=1e-6)
+
+
+def test_cells_share_a_compilation():
+    traced = []
+
+    @jax.jit
+    def run(key, theta, protocol):
+        traced.append(None)
+        return hh.simulate(key, theta, protocol)
+
+    def protocol(amplitude, t_on, v0):
+        return hh.step(amplitude, t_on=t_on, t_off=18.0, duration=20.0, v0=v0)
+
+    three = [protocol(2.0, 4.0, -70.0), protocol(3.0, 5.5, -66.0), protocol(8.0, 2.0, -80.5)]
+    theta = jnp.asarray(hh.NOMINAL, jnp.float32)
+    single = [run(jax.random.key(0), theta, p) for p in three]
+    assert len(traced) == 1
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *three)
+    together = jax.vmap(hh.simulate, (None, None, 0))(jax.random.key(0), theta, stacked)
+    np.testing.assert_allclose(together, np.stack(single), rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_equals_central_differences(float64):
+    # A silent, a spiking and a fast-spiking neuron, without noise.
+    thetas = np.array(
+        [hh.NOMINAL, [20, 3, 0.4, 0.3, 900, 55, 0, 80], [70, 9, 0.2, 0.01, 90, 62, 0, 65]]
+    )
+    thetas[:, 6] = 0
+    key = jax.random.key(0)
+    f = jax.jit(jax.vmap(lambda t: hh.simulate(key, t)))
+    jacobian = np.asarray(jax.jit(jax.vmap(jax.jacrev(lambda t: hh.simulate(key, t))))(thetas))
+    assert np.all(jacobian[:, 0] == 0)  # the spike count
+    step = 1e-6 * np.maximum(np.abs(hh.NOMINAL), 1e-2)
+    for i in range(8):
+        shift = step[i] * np.eye(8)[i]
+        difference = (np.asarray(f(thetas + shift)) - np.asarray(f(thetas - shift))) / (2 * step[i])
+        scale = np.abs(jacobian).max(2)[:, 1:]
+        gap = np.abs(jacobian[:, 1:, i] - difference[:, 1:])
+        assert np.all(gap < 1e-4 * np.abs(difference[:, 1:]) + 1e-5 * scale), (i, gap / scale)
+
+
+@pytest.mark.slow
+def test_gradients_are_finite_over_the_prior():
+    theta = jnp.asarray(prior_draws(64, seed=2), jnp.float32)
+    keys = jax.random.split(jax.random.key(6), 64)
+    protocol = hh.step(3.2, t_on=5.0, t_off=35.0, duration=40.0)
+    jacobian = jax.vmap(jax.jacrev(lambda t, k: hh.simulate(k, t, protocol)))(theta, keys)
+    assert np.isfinite(jacobian).all()
+
+
+def temporary(f, milliseconds):
+    """Bytes of intermediates of f(key, theta, protocol), beside the stimulus and its copy."""
+    protocol = hh.step(3.2, t_on=1.0, t_off=9.0, duration=milliseconds)
+    protocol = jax.tree.map(jnp.asarray, protocol)
+    lowered = jax.jit(f).lower(jax.random.key(0), jnp.asarray(hh.NOMINAL), protocol)
+    used = lowered.compile().memory_analysis().temp_size_in_bytes
+    return used - 8 * protocol.samples
+
+
+def test_memory_of_a_run_does_not_grow_with_its_length():
+    assert temporary(hh.simulate, 160.0) <= 1.05 * temporary(hh.simulate, 20.0) + 4096
+
+
+@pytest.mark.slow
+def test_memory_of_a_gradient_grows_less_than_its_length():
+    def gradient(k, t, p):
+        return jax.grad(lambda t: hh.simulate(k, t, p)[3])(t)
+
+    assert temporary(gradient, 160.0) < 4 * temporary(gradient, 20.0)
+
+
+def test_lowers_for_every_platform():
+    exported = jax.export.export(jax.jit(hh.simulate), platforms=("cpu", "cuda", "tpu"))(
+        jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((8,), jnp.float32)
+    )
+    assert exported.out_avals[0].shape == (7,)
+
+
+BAD_PROTOCOLS = [
+    ("dt", dict(dt=0.0)),
+    ("dt", dict(dt=-0.01)),
+    ("dt", dict(dt=float("nan"))),
+    ("current", dict(current=np.zeros((10, 2)))),
+    ("current", dict(current=np.zeros(2))),
+    ("current", dict(current=np.full(100, np.nan))),
+    ("v0", dict(v0=float("inf"))),
+    ("v0", dict(v0=np.zeros(3))),
+    ("t_on, t_off", dict(t_on=-1.0)),
+    ("t_on, t_off", dict(t_on=0.6, t_off=0.5)),
+    ("t_on, t_off", dict(t_off=1.5)),
+]
+
+
+@pytest.mark.parametrize("name, change", BAD_PROTOCOLS)
+def test_bad_protocols_are_refused(name, change):
+    good = dict(current=np.zeros(101), v0=-70.0, t_on=0.2, t_off=0.8, dt=0.01)
+    hh.Protocol(**good)
+    with pytest.raises(ValueError, match=f"^{name}: expected .* got") as error:
+        hh.Protocol(**(good | change))
+    assert "\n" not in str(error.value)
+
+
+def test_bad_arguments_are_refused():
+    key, theta = jax.random.key(0), jnp.asarray(hh.NOMINAL)
+    with pytest.raises(ValueError, match="^duration: expected"):
+        hh.step(1.0, duration=-5.0)
+    with pytest.raises(ValueError, match=r"^theta: expected shape \(8,\) .* got \(7,\)"):
+        hh.simulate(key, theta[:7])
+    with pytest.raises(ValueError, match=r"^theta: expected shape .* got \(2, 8\); use jax.vmap"):
+        hh.trace(key, jnp.stack([theta, theta]))
+    with pytest.raises(ValueError, match="^theta: expected"):
+        hh.simulate(key, ["a"] * 8)
+    with pytest.raises(ValueError, match="^protocol: expected"):
+        hh.simulate(key, theta, 3.2)
+    stacked = jax.tree.map(lambda a: jnp.stack([a, a]), hh.DEFAULT)
+    with pytest.raises(ValueError, match=r"^protocol.current: expected shape \(n,\)"):
+        hh.simulate(key, theta, stacked)
+    with pytest.raises(ValueError, match=r"^trace.voltage: expected shape \(12001,\)"):
+        hh.features(hh.Trace(jnp.zeros(5), hh.DEFAULT))
+    with pytest.raises(ValueError, match="^trace: expected"):
+        hh.features(jnp.zeros(12001))
