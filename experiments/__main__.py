@@ -77,6 +77,9 @@ def hodgkin_huxley(
             "with its recorded trace, and downloads are kept there."
         ),
     ] = None,
+    all_cells: Annotated[
+        bool, typer.Option("--all-cells", help="All six recorded cells instead of one.")
+    ] = False,
     cache: CacheOption = True,
 ) -> None:
     """Eight parameters of a Hodgkin–Huxley neuron (fig. 4): a synthetic one and a recorded one."""
@@ -84,7 +87,7 @@ def hodgkin_huxley(
 
     if data is None and "JAXSBI_DATA" in os.environ:
         data = Path(os.environ["JAXSBI_DATA"])
-    options = study.Options(cell, sweep, soma_area, download, data)
+    options = study.Options(cell, sweep, soma_area, download, data, all_cells)
     out = out or Path("runs") / study.folder_name(preset.value, seed, options)
     _start(cache)
     study.run(preset.value, seed, out, options)

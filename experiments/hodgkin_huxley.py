@@ -79,6 +79,7 @@ class Options(NamedTuple):
     soma_area: float | None = None
     download: int | None = None
     data: Path | None = None
+    all_cells: bool = False
 
 
 class Observation(NamedTuple):
@@ -117,6 +118,7 @@ def folder_name(preset: str, seed: int, options: Options) -> str:
     """The default folder of a run, one for every different run."""
     cell = options.cell and options.cell.stem
     cell = f"-{cell or options.download}" if cell or options.download else ""
+    cell = "-all" if options.all_cells else cell
     return f"hodgkin_huxley-{preset}-seed{seed}{cell}"
 
 
@@ -150,8 +152,8 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
 
 def observe(key: jax.Array, options: Options) -> list[Observation]:
     """The synthetic neuron and the default cell, or the one recording that was asked for."""
-    if options.cell is not None and options.download is not None:
-        raise ValueError("--cell and --download name two recordings; give one of them")
+    if sum((options.cell is not None, options.download is not None, options.all_cells)) > 1:
+        raise ValueError("--cell, --download and --all-cells exclude each other; give one of them")
     if options.download is not None:
         path = allen.download(options.download, options.data or Path("recordings"))
         return [_recorded(recordings.load(path, options.sweep, options.soma_area))]
@@ -159,7 +161,10 @@ def observe(key: jax.Array, options: Options) -> list[Observation]:
         return [_recorded(recordings.load(options.cell, options.sweep, options.soma_area))]
     if options.data is not None and not options.data.is_dir():
         raise ValueError(f"--data {options.data} must be a folder of recordings, got none there")
-    return [_synthetic(key), _default_cell(options.data)]
+    if options.all_cells:
+        names = [o.name for o in recordings.read_features()]
+        return [_synthetic(key), *(_known_cell(name, options.data) for name in names)]
+    return [_synthetic(key), _known_cell(DEFAULT_CELL, options.data)]
 
 
 def _synthetic(key: jax.Array) -> Observation:
@@ -182,13 +187,14 @@ def _recorded(recording: recordings.Recording) -> Observation:
     )
 
 
-def _default_cell(data: Path | None) -> Observation:
+def _known_cell(name: str, data: Path | None) -> Observation:
     """One of the paper's cells from its features; with the recording itself where it is at hand."""
-    found = sorted(data.rglob(f"cell_{DEFAULT_CELL}_sweep_*.npz")) if data else []
+    cell = next(o for o in recordings.read_features() if name in o.name)
+    number = cell.name.split()[1].rstrip(",")
+    found = sorted(data.rglob(f"cell_{number}_sweep_*.npz")) if data else []
     if found:
         return _recorded(recordings.load(found[0]))
-    cell = next(c for c in recordings.read_features() if DEFAULT_CELL in c.name)
-    return Observation(f"cell_{DEFAULT_CELL}", cell.name, cell.x_o, cell.protocol)
+    return Observation(f"cell_{number}", cell.name, cell.x_o, cell.protocol)
 
 
 def infer_parameters(

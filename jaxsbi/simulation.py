@@ -21,7 +21,8 @@ from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
 from jaxsbi.types import PRNGKey, Simulator
 
-CPU_BATCH, ACCELERATOR_BATCH = 512, 65_536
+# 128 float32 lanes: above that XLA splits small CPU kernels over threads at a loss
+CPU_BATCH, ACCELERATOR_BATCH = 128, 65_536
 
 
 class Host:

@@ -76,7 +76,7 @@ def test_another_run_is_refused_and_nothing_is_touched(finished):
         ((*STUDY, "--cell", "nowhere.npz"), "nowhere.npz"),
         ((*STUDY, "--cell", "README.md"), "README.md"),
         ((*STUDY, "--data", "nowhere"), "--data nowhere"),
-        ((*STUDY, "--cell", "a.npz", "--download", "5"), "--cell and --download"),
+        ((*STUDY, "--cell", "a.npz", "--download", "5"), "--cell, --download"),
         ((*STUDY, "--out", "README.md"), "--out README.md"),
         ((*STUDY, "--out", "experiments"), "--out experiments"),
         ((*STUDY, "--out", "/proc/nowhere"), "--out /proc/nowhere"),
