@@ -49,10 +49,10 @@ PRESETS = {
         posterior_samples=50,
     ),
     "laptop": Config(
-        simulations=50_000,
-        cell_simulations=25_000,
+        simulations=100_000,
+        cell_simulations=50_000,
         estimator=jaxsbi.nsf(layers=3, hidden=(100, 100)),
-        training=jaxsbi.Training(max_epochs=40),
+        training=jaxsbi.Training(max_epochs=25, anneal=10),
     ),
     "gpu": Config(
         simulations=1_000_000,

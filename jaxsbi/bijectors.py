@@ -72,13 +72,12 @@ class MaskedAutoregressive(distrax.Bijector):
 
 
 class RationalQuadraticSpline(distrax.Bijector):
-    """Monotone rational-quadratic spline on [−B, B], continued linearly; elementwise.
+    """Monotone rational-quadratic spline on [−B, B], the identity beyond; elementwise.
 
-    Parameters of 0 give the identity. Durkan et al. 2019, arXiv:1906.04032, eqs. 4–8, with slopes
-    at ±B left free.
+    Parameters of 0 give the identity everywhere. Durkan et al. 2019, arXiv:1906.04032, eqs. 4–8.
 
-    widths, heights: (K, …) unconstrained, bins are their softmax; slopes: (K + 1, …)
-    unconstrained, at the knots; values have the shape (…).
+    widths, heights: (K, …) unconstrained, bins are their softmax; slopes: (K − 1, …)
+    unconstrained, at the inner knots; values have the shape (…).
 
     In place of distrax's spline: bins are picked by comparison sums along the leading axis, so
     that nothing is gathered and XLA's CPU loops run along the values.
@@ -90,7 +89,7 @@ class RationalQuadraticSpline(distrax.Bijector):
         self,
         widths: Float[Array, "K ..."],
         heights: Float[Array, "K ..."],
-        slopes: Float[Array, "K1 ..."],
+        slopes: Float[Array, "L ..."],
         bound: float,
     ) -> None:
         super().__init__(event_ndims_in=0)
@@ -107,14 +106,14 @@ class RationalQuadraticSpline(distrax.Bijector):
         ends = share * ends + self.MIN_BIN * np.arange(1, n_bins, dtype=np.float32).reshape(column)
         unit = jax.lax.stop_gradient(value + self.bound) / (2 * self.bound)
         index = jnp.sum((unit >= ends).astype(value.dtype), axis=0)
-        numbers = np.arange(n_bins + 1, dtype=np.float32).reshape(column)
+        numbers = np.arange(n_bins, dtype=np.float32).reshape(column)
 
         def pick(where: Array, rows: Array, unit: float) -> Array:
             # Division, not multiplication: XLA would repeat the cotangent's whole arithmetic for
             # each of the K rows it is broadcast to, but it never repeats a division.
             return jnp.sum(jnp.where(where, rows, 0), axis=0) / unit
 
-        here, before = numbers[:-1] == index, numbers[:-1] < index
+        here, before, inner = numbers == index, numbers < index, numbers[1:]
         per_unit = 1 / (2 * self.bound * share)
         least = 2 * self.bound * self.MIN_BIN
         left = least * index - self.bound
@@ -123,26 +122,19 @@ class RationalQuadraticSpline(distrax.Bijector):
             least + pick(here, self.widths, per_unit),
             left + pick(before, self.heights, per_unit),
             least + pick(here, self.heights, per_unit),
-            self._slope(pick(numbers == index, self.slopes, 0.9)),
-            self._slope(pick(numbers == index + 1, self.slopes, 0.9)),
+            self._slope(pick(inner == index, self.slopes, 0.9)),
+            self._slope(pick(inner == index + 1, self.slopes, 0.9)),
         )
 
     def _slope(self, raw: Array) -> Array:
         return jax.nn.softplus(raw + np.log(np.expm1(1 - self.MIN_SLOPE))) + self.MIN_SLOPE
 
-    def _end_slopes(self) -> tuple[Array, Array]:
-        return self._slope(self.slopes[0] / 0.9), self._slope(self.slopes[-1] / 0.9)
-
     def forward_and_log_det(self, z: Float[Array, "..."]) -> tuple[Array, Array]:
         x, w, y, h, d0, d1 = self._segment(z, self.widths)
         t = _unit((z - x) / w)
         value, log_slope = _rational_quadratic(t, y, w, h, d0, d1)
-        low, high = self._end_slopes()
-        below, above = z < -self.bound, z > self.bound
-        value = jnp.where(below, (z + self.bound) * low - self.bound, value)
-        value = jnp.where(above, (z - self.bound) * high + self.bound, value)
-        log_slope = jnp.where(below, jnp.log(low), jnp.where(above, jnp.log(high), log_slope))
-        return value, log_slope
+        inside = jnp.abs(z) <= self.bound
+        return jnp.where(inside, value, z), jnp.where(inside, log_slope, 0.0)
 
     def inverse_and_log_det(self, u: Float[Array, "..."]) -> tuple[Array, Array]:
         x, w, y, h, d0, d1 = self._segment(u, self.heights)
@@ -160,13 +152,8 @@ class RationalQuadraticSpline(distrax.Bijector):
         safe_a = jnp.where(a == 0, 1.0, a)
         t = _unit(jnp.where(b >= 0, 2 * c / q, q / (2 * safe_a)))
         _, log_slope = _rational_quadratic(t, y, w, h, d0, d1)
-        value = x + w * t
-        low, high = self._end_slopes()
-        below, above = u < -self.bound, u > self.bound
-        value = jnp.where(below, (u + self.bound) / low - self.bound, value)
-        value = jnp.where(above, (u - self.bound) / high + self.bound, value)
-        log_slope = jnp.where(below, jnp.log(low), jnp.where(above, jnp.log(high), log_slope))
-        return value, -log_slope
+        inside = jnp.abs(u) <= self.bound
+        return jnp.where(inside, x + w * t, u), jnp.where(inside, -log_slope, 0.0)
 
 
 def _unit(t: Array) -> Array:

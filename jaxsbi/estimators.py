@@ -21,6 +21,7 @@ from jaxsbi.dataset import Moments
 from jaxsbi.mixtures import Mixture
 from jaxsbi.networks import (
     MADE,
+    MLP,
     Embedding,
     NormalScores,
     Standardise,
@@ -65,7 +66,10 @@ class Contextual(nnx.Module):
 
 
 class Flow(nnx.Module):
-    """q(z | x) = N(f(z); 0, I) |det ∂f/∂z|, f a chain of masked autoregressive maps given x."""
+    """q(z | x) = N(f(z); 0, I) |det ∂f/∂z|, f a chain of masked autoregressive maps given x.
+
+    Every map sees the context and one hidden layer of it that all of them share.
+    """
 
     def __init__(
         self,
@@ -78,17 +82,16 @@ class Flow(nnx.Module):
         elementwise: Callable[[tuple[Array, ...]], distrax.Bijector],
     ) -> None:
         self.dim, self.elementwise, self.context = dim, elementwise, context
-        self.layers = nnx.List(
-            [
-                MADE(k, order, context.size, hidden, sections)
-                for k, order in zip(jax.random.split(key, layers), orders(dim, layers), strict=True)
-            ]
-        )
+        key_shared, key_made = jax.random.split(key)
+        self.shared = MLP(key_shared, context.size, hidden[:1])
+        size = context.size + hidden[0]
+        self.made = MADE(key_made, orders(dim, layers), size, hidden, sections)
 
     def distribution(self, x: Data) -> distrax.Distribution:
         """q(· | x) over z (d,)."""
         context = self.context(x)
-        maps = [MaskedAutoregressive(made.given(context), self.elementwise) for made in self.layers]
+        context = jnp.concatenate([context, self.shared(context)])
+        maps = [MaskedAutoregressive(c, self.elementwise) for c in self.made.given(context)]
         return distrax.Transformed(_normal(self.dim), distrax.Inverse(distrax.Chain(maps[::-1])))
 
     def log_prob(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
@@ -122,7 +125,7 @@ def affine(parameters: tuple[Array, ...]) -> distrax.Bijector:
 
 
 def spline(parameters: tuple[Array, ...]) -> distrax.Bijector:
-    """u = S((z − μ) e^{−α}), S a rational-quadratic spline on [−5, 5], linear beyond."""
+    """u = S((z − μ) e^{−α}), S a rational-quadratic spline on [−5, 5], the identity beyond."""
     return distrax.Chain([RationalQuadraticSpline(*parameters[1:], BOUND), affine(parameters)])
 
 
@@ -172,7 +175,7 @@ class NSF:
     def init(self, key: PRNGKey, dim: int, moments: Moments) -> Flow:
         key_context, key_flow = jax.random.split(key)
         context = Contextual(key_context, moments, self.embedding)
-        sections = (2, self.bins, self.bins, self.bins + 1)
+        sections = (2, self.bins, self.bins, self.bins - 1)
         return Flow(key_flow, dim, context, self.layers, self.hidden, sections, spline)
 
     def spec(self) -> dict[str, Any]:
@@ -214,8 +217,8 @@ def maf(
 
 
 def nsf(
-    layers: int = 5,
-    hidden: Sequence[int] = (50, 50),
+    layers: int = 3,
+    hidden: Sequence[int] = (100, 100),
     bins: int = 8,
     embedding: Embedding | None = None,
 ) -> Estimator:

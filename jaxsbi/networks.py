@@ -71,9 +71,10 @@ class NormalScores(nnx.Module):
             tied = (q[:, None] == q[None, :]).astype(q.dtype)
             score = jnp.einsum("ij...,j->i...", tied, level) / jnp.sum(tied, axis=1)
             width = jnp.diff(q, axis=0)
-            starts.append(Constant(q[:-1]))
-            widths.append(Constant(width))
-            slopes.append(Constant(jnp.diff(score, axis=0) / jnp.where(width > 0, width, 1.0)))
+            slope = jnp.diff(score, axis=0) / jnp.where(width > 0, width, 1.0)
+            # quantiles last: XLA's CPU sums run along them
+            for rows, column in ((starts, q[:-1]), (widths, width), (slopes, slope)):
+                rows.append(Constant(jnp.moveaxis(column, 0, -1)))
             lowest.append(Constant(score[0]))
         self.starts, self.widths = nnx.List(starts), nnx.List(widths)
         self.slopes, self.lowest = nnx.List(slopes), nnx.List(lowest)
@@ -90,8 +91,8 @@ class NormalScores(nnx.Module):
         ):
             largest = jnp.finfo(leaf.dtype).max / 4
             known = jnp.where(jnp.isnan(leaf), 0.0, leaf).clip(-largest, largest)
-            ramps = jnp.clip(known - start[...], 0.0, width[...]) * slope[...]
-            score = lowest[...] + jnp.sum(ramps, axis=0)
+            ramps = jnp.clip(known[..., None] - start[...], 0.0, width[...]) * slope[...]
+            score = lowest[...] + jnp.sum(ramps, axis=-1)
             scores.append(jnp.where(jnp.isnan(leaf), 0.0, score))
         return self.treedef.unflatten(scores)
 
@@ -187,103 +188,130 @@ def check_sizes(name: str, values: Any) -> tuple[int, ...]:
 
 
 class MADE(nnx.Module):
-    """p_i = f(z_{<i}, context): parameters of coordinate i from those before it in `order`.
+    """p_i = f(z_{<i}, context): parameters of coordinate i from those before it; L such networks.
 
-    A perceptron whose weights are masked so that its Jacobian is triangular in `order`; the
-    outputs start at 0. Germain et al. 2015, arXiv:1502.03509, eqs. 12–13, with hidden units of
-    degree 0, which see the context alone, so that it also serves the first coordinate, and d = 1.
+    Perceptrons whose weights are masked so that the Jacobian is triangular in a network's order;
+    the outputs start at 0. Germain et al. 2015, arXiv:1502.03509, eqs. 12–13, with hidden units
+    of degree 0, which see the context alone, so that it also serves the first coordinate, and
+    d = 1. The L networks are kept as one array per layer: fewer, larger kernels in a descent.
 
-    order: coordinates from the first to the last.
+    orders: each network's coordinates from the first to the last.
     sections: numbers of parameters per coordinate; a call returns one array (s, d) for each.
     """
 
     def __init__(
         self,
         key: PRNGKey,
-        order: tuple[int, ...],
+        orders: Sequence[tuple[int, ...]],
         context: int,
         hidden: tuple[int, ...],
         sections: tuple[int, ...],
     ) -> None:
-        d = len(order)
-        self.order, self.sizes, self.sections = order, hidden, sections
-        keys = jax.random.split(key, len(hidden) + 2)
-        masks = self._masks()
-        self.context = Dense(keys[0], context, hidden[0])
-        self.input = nnx.Param(_masked_normal(keys[1], masks[0]))
-        self.hidden = nnx.List(
-            [nnx.Param(_masked_normal(k, m)) for k, m in zip(keys[2:-1], masks[1:-1], strict=True)]
+        n, d = len(orders), len(orders[0])
+        self.orders, self.sizes, self.sections = tuple(orders), hidden, sections
+        keys = jax.random.split(key, len(hidden) + 1)
+        masks = _masks(self.orders, hidden)
+        self.context = Dense(keys[0], context, n * hidden[0])
+        self.kernels = nnx.List(
+            [nnx.Param(_masked_normal(k, m)) for k, m in zip(keys[1:], masks[:-1], strict=True)]
         )
-        self.biases = nnx.List([nnx.Param(jnp.zeros(n)) for n in hidden[1:]])
-        self.outputs = nnx.List([Dense(keys[-1], hidden[-1], s * d, zero=True) for s in sections])
+        self.biases = nnx.List([nnx.Param(jnp.zeros((n, size))) for size in hidden[1:]])
+        self.outputs = nnx.List([nnx.Param(jnp.zeros((n, hidden[-1], s * d))) for s in sections])
+        self.output_biases = nnx.List([nnx.Param(jnp.zeros((n, s * d))) for s in sections])
 
-    def _masks(self) -> list[np.ndarray]:
-        return _masks(self.order, self.sizes)
+    def given(self, context: Float[Array, " c"]) -> list[Conditioner]:
+        """The conditioners of one context, whose share is computed here, once for all."""
+        *masks, last = _masks(self.orders, self.sizes)
+        starts = _unstack(self.context(context).reshape(len(self.orders), -1))
+        kernels = [_unstack(k[...] * m) for k, m in zip(self.kernels, masks, strict=True)]
+        biases = [_unstack(b[...]) for b in self.biases]
+        outputs = [
+            _unstack(k[...] * np.tile(last, (1, 1, s)))
+            for k, s in zip(self.outputs, self.sections, strict=True)
+        ]
+        output_biases = [_unstack(b[...]) for b in self.output_biases]
 
-    def given(self, context: Float[Array, " c"]) -> Conditioner:
-        """The conditioner of one context, whose share is computed here, once."""
-        return Conditioner(self, self.context(context))
+        def layer(arrays: list[list[Array]], number: int) -> tuple[Array, ...]:
+            return tuple(array[number] for array in arrays)
 
-    def _hidden(self, first: Float[Array, " h"]) -> Float[Array, " h"]:
-        h = nnx.silu(first)
-        for kernel, mask, bias in zip(self.hidden, self._masks()[1:-1], self.biases, strict=True):
-            h = nnx.silu(h @ (kernel[...] * mask) + bias[...])
-        return h
+        return [
+            Conditioner(
+                order,
+                start,
+                layer(kernels, i),
+                layer(biases, i),
+                layer(outputs, i),
+                layer(output_biases, i),
+                self.sections,
+            )
+            for i, (order, start) in enumerate(zip(self.orders, starts, strict=True))
+        ]
+
+
+def _unstack(array: Float[Array, "n ..."]) -> list[Array]:
+    """The rows: by a split, whose gradient is one concatenation, not a sum of padded rows."""
+    return [jnp.squeeze(row, 0) for row in jnp.split(array, array.shape[0])]
 
 
 @dataclass(frozen=True)
 class Conditioner:
-    """A MADE given its context: z ↦ parameters, at once or coordinate by coordinate.
+    """One masked network given its context: z ↦ parameters, at once or one coordinate at a time.
 
     The state of the latter is the first layer's sum over the context and the coordinates known.
     """
 
-    network: MADE
+    order: tuple[int, ...]
     start: Float[Array, " h"]
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        return self.network.order
+    kernels: tuple[Float[Array, "i o"], ...]
+    biases: tuple[Float[Array, " o"], ...]
+    outputs: tuple[Float[Array, "h sd"], ...]
+    output_biases: tuple[Float[Array, " sd"], ...]
+    sections: tuple[int, ...]
 
     def __call__(self, z: Float[Array, " d"]) -> tuple[Float[Array, "s d"], ...]:
-        net = self.network
-        masks = net._masks()
-        h = net._hidden(self.start + z @ (net.input[...] * masks[0]))
+        h = self._hidden(self.start + z @ self.kernels[0])
         return tuple(
-            (h @ (o.kernel[...] * np.tile(masks[-1], (1, s))) + o.bias[...]).reshape(s, -1)
-            for s, o in zip(net.sections, net.outputs, strict=True)
+            (h @ kernel + bias).reshape(s, -1)
+            for s, kernel, bias in zip(self.sections, self.outputs, self.output_biases, strict=True)
         )
 
     def row(self, state: Float[Array, " h"], i: Int[Array, ""]) -> tuple[Float[Array, " s"], ...]:
-        net = self.network
-        h = net._hidden(state) * jnp.asarray(net._masks()[-1])[:, i]
+        h = self._hidden(state)
         return tuple(
-            h @ o.kernel[...].reshape(h.size, s, -1)[:, :, i] + o.bias[...].reshape(s, -1)[:, i]
-            for s, o in zip(net.sections, net.outputs, strict=True)
+            h @ kernel.reshape(h.size, s, -1)[:, :, i] + bias.reshape(s, -1)[:, i]
+            for s, kernel, bias in zip(self.sections, self.outputs, self.output_biases, strict=True)
         )
 
     def extend(
         self, state: Float[Array, " h"], i: Int[Array, ""], z_i: Float[Array, ""]
     ) -> Float[Array, " h"]:
-        net = self.network
-        return state + z_i * (net.input[...] * net._masks()[0])[i]
+        return state + z_i * self.kernels[0][i]
+
+    def _hidden(self, first: Float[Array, " h"]) -> Float[Array, " h"]:
+        h = nnx.silu(first)
+        for kernel, bias in zip(self.kernels[1:], self.biases, strict=True):
+            h = nnx.silu(h @ kernel + bias)
+        return h
 
 
 @functools.lru_cache(maxsize=256)
-def _masks(order: tuple[int, ...], hidden: tuple[int, ...]) -> list[np.ndarray]:
-    """1 where a unit may see another: hidden degrees spread evenly over 0, …, d − 1."""
-    d = len(order)
-    position = np.argsort(order)
+def _masks(orders: tuple[tuple[int, ...], ...], hidden: tuple[int, ...]) -> list[np.ndarray]:
+    """1 where a unit may see another, (L, in, out) for each layer.
+
+    Hidden degrees are spread evenly over 0, …, d − 1.
+    """
+    d = len(orders[0])
+    position = np.argsort(orders, axis=1)
     degrees = [np.arange(n) * d // n for n in hidden]
-    first = degrees[0][None, :] > position[:, None]
+    first = degrees[0][None, None, :] > position[:, :, None]
     between = [
-        after[None, :] >= before[:, None]
+        np.broadcast_to(after[None, :] >= before[:, None], (len(orders), len(before), len(after)))
         for before, after in zip(degrees[:-1], degrees[1:], strict=True)
     ]
-    last = position[None, :] >= degrees[-1][:, None]
+    last = position[:, None, :] >= degrees[-1][None, :, None]
     return [mask.astype(np.float32) for mask in (first, *between, last)]
 
 
-def _masked_normal(key: PRNGKey, mask: np.ndarray) -> Float[Array, "i o"]:
-    fan_in = np.maximum(mask.sum(axis=0), 1)
+def _masked_normal(key: PRNGKey, mask: np.ndarray) -> Float[Array, "n i o"]:
+    fan_in = np.maximum(mask.sum(axis=1, keepdims=True), 1)
     return jax.random.normal(key, mask.shape) * (mask / np.sqrt(fan_in))
