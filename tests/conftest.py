@@ -1,4 +1,4 @@
-"""Where reference data lies, and the hook that types every public signature in the tests."""
+"""Where reference data lies."""
 
 from __future__ import annotations
 
