@@ -47,9 +47,12 @@ def test_rows_of_nothing_but_nan_are_on_neither_side():
 
 def test_moments_of_a_gaussian_are_its_mean_and_sd():
     x = 5 + 2 * jax.random.normal(jax.random.key(1), (20_000, 2))
-    location, scale = dataset.moments(x, jnp.ones(20_000, bool))
+    location, scale, quantiles = dataset.moments(x, jnp.ones(20_000, bool))
     np.testing.assert_allclose(location, 5, atol=0.05)
     np.testing.assert_allclose(scale, 2, rtol=0.03)
+    inner = np.abs(dataset.SCORES) < 2
+    expected = np.broadcast_to(5 + 2 * dataset.SCORES[inner, None], (inner.sum(), 2))
+    np.testing.assert_allclose(quantiles[inner], expected, atol=0.15)
 
 
 @pytest.mark.parametrize(
@@ -73,5 +76,6 @@ def test_moments_are_finite_and_positive_whatever_the_feature(column, location, 
 
 def test_moments_look_at_the_rows_to_use_only():
     x = jnp.concatenate([jnp.linspace(0, 1, 50), jnp.full(50, 1e6)])[:, None]
-    location, _ = dataset.moments(x, jnp.arange(100) < 50)
+    location, _, quantiles = dataset.moments(x, jnp.arange(100) < 50)
     np.testing.assert_allclose(location, 0.5, atol=1e-6)
+    assert np.all((quantiles >= 0) & (quantiles <= 1))
