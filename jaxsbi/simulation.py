@@ -23,6 +23,8 @@ from jaxsbi.types import PRNGKey, Simulator
 
 # 128 float32 lanes: above that XLA splits small CPU kernels over threads at a loss
 CPU_BATCH, ACCELERATOR_BATCH = 128, 65_536
+# fewer lanes than a vector register holds are compiled as scalars and rounded in another way
+LEAST_BATCH = 16
 
 
 class Host:
@@ -171,7 +173,8 @@ def run(
     outcomes = _host_batch if on_host else _simulate_batch
 
     def batch_of(start: int) -> tuple[Array, PyTree[Array]]:
-        rows = _place(first_row + start + np.arange(size))
+        # a compiled batch is filled up with rows to drop; a host simulator runs none in vain
+        rows = _place(first_row + start + np.arange(min(size, n - start) if on_host else size))
         theta, keys = _draw_batch(key, draw, rows)
         return jax.block_until_ready((theta, outcomes(keys, simulator, theta)))
 
@@ -210,12 +213,12 @@ def _in_order(
 
 
 def _batch_size(n: int, batch: int | None, threads: int) -> int:
-    """Rows per call: a power of two up to `batch`, so that few programs serve every n."""
+    """Rows per call: a power of two from 16 up to `batch`, so that few programs serve every n."""
     if batch is None:
         batch = CPU_BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
     check_count("batch", batch)
     share = -(-n // threads)
-    size = min(batch, 1 << (share - 1).bit_length())
+    size = max(min(batch, 1 << (share - 1).bit_length()), LEAST_BATCH)
     devices = jax.device_count()
     return -(-size // devices) * devices
 
