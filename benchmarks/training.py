@@ -13,22 +13,26 @@ the same in θ and in z, where jaxsbi trains. sbi trains in θ (its default) or 
 density is taken as trained: dividing by its mass inside the prior's box is no part of its loss.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import platform
+import sys
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
+
+# benchmarks/simulators.py bears the name of a package, so this folder must not be searched first.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jaxsbi
+from benchmarks import _measure
 from simulators import hodgkin_huxley as hh
 
 BATCH, LAYERS, HIDDEN = 200, 5, 50
@@ -36,25 +40,7 @@ ESTIMATORS = {
     "maf": jaxsbi.maf(layers=LAYERS, hidden=(HIDDEN, HIDDEN)),
     "nsf": jaxsbi.nsf(layers=LAYERS, hidden=(HIDDEN, HIDDEN)),
 }
-PACKAGES = ("jax", "flax", "distrax", "optax", "torch", "sbi")
-
-
-def cpu_name() -> str:
-    """The processor's name, as far as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def machine() -> dict[str, object]:
-    return {
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "device": str(jax.devices()[0]),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
-    }
+PACKAGES = ("flax", "distrax", "optax", "torch", "sbi")
 
 
 def run_jaxsbi(name: str, data: dict[str, jax.Array], prior: jaxsbi.Prior, seed: int) -> dict:
@@ -160,7 +146,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict]:
                 "ratio": ours["steps_per_second"] / peer["steps_per_second"],
                 "ratio_to_bare_steps": ours["steps_per_second"] / peer["bare_steps_per_second"],
                 "loss_difference": ours["loss"] - peer["loss"],
-                "machine": machine(),
+                "machine": _measure.machine(*PACKAGES),
             }
 
 
