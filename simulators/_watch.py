@@ -39,9 +39,14 @@ class Seen(NamedTuple):
     sums: tuple[_moments.Sums, ...]
 
     def features(self) -> jax.Array:
-        """The seven FEATURES, shape (7,); NaN where a window is empty or the voltage constant."""
+        """The seven FEATURES, shape (7,); NaN where a window is empty or the voltage constant.
+
+        All of them are NaN if the voltage was ever infinite or undefined: the run has failed.
+        """
         before, rest, during = self.moments
-        return jnp.stack(
+        # a sample outside the window has weight 0, and 0 · NaN and 0 · ∞ are NaN
+        failed = ~jnp.isfinite(during.m2)
+        found = jnp.stack(
             [
                 self.spikes.count.astype(during.m2.dtype),
                 _moments.mean(before),
@@ -52,6 +57,7 @@ class Seen(NamedTuple):
                 _moments.kurtosis(during),
             ]
         )
+        return jnp.where(failed, jnp.nan, found)
 
 
 class Watch(Observer):

@@ -143,6 +143,18 @@ def test_any_length_and_step(duration, dt):
     np.testing.assert_allclose(x, offline(trace.voltage, protocol), rtol=1e-4, atol=1e-5)
 
 
+def test_a_run_that_diverged_has_no_features_at_all():
+    protocol = hh.step(5.0, t_on=2.0, t_off=4.0, duration=6.0, dt=0.05)
+    voltage = -70 + np.sin(np.asarray(protocol.time))
+    assert np.isfinite(hh.features(hh.Trace(voltage, protocol))).all()
+    for bad in (np.nan, np.inf, -np.inf):
+        for when in (0, 20, 60, 100):
+            broken = np.where(np.arange(len(voltage)) == when, bad, voltage)
+            assert np.isnan(hh.features(hh.Trace(broken, protocol))).all()
+    theta = jnp.asarray(hh.NOMINAL, jnp.float32).at[0].set(jnp.nan)
+    assert np.isnan(hh.simulate(jax.random.key(0), theta, protocol)).all()
+
+
 def test_rows_do_not_depend_on_the_batch():
     theta = jnp.asarray(prior_draws(300, seed=1), jnp.float32)
     keys = jax.random.split(jax.random.key(4), 300)
