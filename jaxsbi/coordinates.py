@@ -1,9 +1,11 @@
 """θ ↔ z: the map to the coordinates in which a prior is N(0, I), for each kind of distribution.
 
-z = Φ⁻¹(F(θ)) for independent components and z = L⁻¹(θ − μ) for Gaussians. Both tails are mapped
-with the same accuracy: above the median the survival function is used in place of F. A point
-closer to a bound than half a unit in the last place of the range is taken to lie that far from it,
-so that z stays within ±5.3 in float32 and every density of a sample is finite.
+z = Φ⁻¹(F(θ)) for independent components and z = L⁻¹(θ − μ) for Gaussians. Both tails of uniform
+and Gaussian variables and of their monotone transforms are mapped with the same accuracy, the upper
+one by its own distance from the bound. Elsewhere 1 − F(θ) stands in for it, which float32 knows to
+6·10⁻⁸: where 10⁻⁶ of the prior lies above θ, z is good to about 10⁻². A point closer to a bound
+than half a unit in the last place of the range is taken to lie that far from it, so that z stays
+within ±5.3 in float32 and every density of a sample is finite.
 """
 
 from __future__ import annotations

@@ -122,25 +122,33 @@ def moments(x: PyTree[Float[Array, "n ..."]], use: Bool[Array, " n"]) -> Moments
     the values coincide, a sixth of the central 99.8 % range stands in for the scale; a constant
     feature gets scale 1, a never defined one location 0 too.
     """
-    levels = ndtr(np.array([-3.1, -1.0, 0.0, 1.0, 3.1]))
+    use = np.asarray(use)
 
     def one(leaf: Array) -> tuple[Array, Array, Array]:
-        column = use.reshape((-1,) + (1,) * (leaf.ndim - 1))
         largest = jnp.finfo(leaf.dtype).max / 4
-        kept = jnp.where(column, leaf, jnp.nan).clip(-largest, largest)
-        found = jnp.nanquantile(kept, jnp.asarray(levels, leaf.dtype), axis=0)
-        low, quarter, location, three_quarters, high = jnp.nan_to_num(found)
-        # values that occur, so that ties stay ties
-        at_scores = jnp.asarray(ndtr(SCORES), leaf.dtype)
-        quantiles = jnp.nanquantile(kept, at_scores, axis=0, method="nearest")
-        core, wide = (three_quarters - quarter) / 2, (high - low) / 6
-        floor = 1e-6 * jnp.abs(location)  # below this the spread is rounding of the location
+        ranked = np.sort(np.asarray(leaf)[use].clip(-largest, largest), axis=0)  # NaN come last
+        defined = np.sum(~np.isnan(ranked), axis=0)
 
-        def usable(scale: Array) -> Array:
+        def at(z: np.ndarray, nearest: bool = False) -> np.ndarray:
+            """Quantiles at the levels Φ(z): values that occur, or interpolated between two."""
+            position = np.multiply.outer(ndtr(z), np.maximum(defined - 1, 0))
+            position = np.rint(position) if nearest else position
+            below = np.floor(position).astype(int)
+            above = np.minimum(below + 1, np.maximum(defined - 1, 0))
+            first, second = (np.take_along_axis(ranked, i, axis=0) for i in (below, above))
+            return np.nan_to_num(first + (position - below) * (second - first)).astype(leaf.dtype)
+
+        low, quarter, location, three_quarters, high = at(np.array([-3.1, -1.0, 0.0, 1.0, 3.1]))
+        core, wide = (three_quarters - quarter) / 2, (high - low) / 6
+        floor = 1e-6 * np.abs(location)  # below this the spread is rounding of the location
+
+        def usable(scale: np.ndarray) -> np.ndarray:
             return (scale > floor) & (scale < largest / 8)
 
-        scale = jnp.where(usable(core), core, jnp.where(usable(wide), wide, 1.0))
-        return location, scale, jnp.nan_to_num(quantiles)
+        scale = np.where(usable(core), core, np.where(usable(wide), wide, 1.0))
+        # values that occur, so that ties stay ties
+        quantiles = at(SCORES, nearest=True)
+        return tuple(jnp.asarray(a, leaf.dtype) for a in (location, scale, quantiles))
 
     triples = jax.tree.map(one, x)
     return Moments(*jax.tree.transpose(jax.tree.structure(x), None, triples))

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 from scipy import stats
 
+from jaxsbi.arguments import check_count, check_key
 from jaxsbi.dataset import is_valid
-from jaxsbi.simulation import check_count
+from jaxsbi.observations import as_joint_rows
 from jaxsbi.types import PRNGKey
 
 BLOCK = 50
@@ -72,16 +73,15 @@ def calibrate(
     simulation failed are left out: the posterior is that of the accepted joint.
     Talts et al. 2018 (arXiv:1804.06788); Hermans et al. 2022 (TMLR).
     """
+    check_key(key)
     check_count("samples", samples, 2)
     if not posterior.amortised:
         raise ValueError("posterior must be amortised: this one holds for its own x_o only")
-    theta = jnp.asarray(theta)
-    if theta.ndim != 2 or theta.shape[1] != posterior.prior.dim:
-        raise ValueError(f"theta must have shape (n, {posterior.prior.dim}), got {theta.shape}")
+    theta, x = as_joint_rows(theta, x, posterior.prior)
     keep = np.flatnonzero(np.asarray(is_valid(x)))
     if keep.size == 0:
         raise ValueError("x must hold at least one valid row, got only failed simulations")
-    theta, x = jax.tree.map(lambda leaf: jnp.asarray(leaf)[keep], (theta, x))
+    theta, x = jax.tree.map(itemgetter(keep), (theta, x))
     n = len(keep)
     padded = -(-n // BLOCK) * BLOCK
     index = np.arange(padded) % n  # whole blocks only, so that one program serves all

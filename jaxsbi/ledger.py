@@ -10,6 +10,7 @@ from typing import Any
 class Round:
     """One round: rows drawn in it, rows valid among them, rows its training used; times [s].
 
+    compilations: programs compiled for its simulation and its training, small ones included.
     Losses are mean −log q(z | x) [nats per row], one number per epoch.
     """
 
@@ -33,10 +34,21 @@ class Round:
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
-    """The rounds of one inference, in order. Compared by identity: it labels one posterior."""
+    """The rounds of one inference, in order.
+
+    A label on a posterior, which no number depends on: all ledgers are equal, so that posteriors
+    that differ in nothing else can be stacked and share a compilation. What comes out of a stack,
+    or of a compiled function, carries the first one's.
+    """
 
     algorithm: str
     rounds: tuple[Round, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ledger)
+
+    def __hash__(self) -> int:
+        return hash(Ledger)
 
     def __len__(self) -> int:
         return len(self.rounds)

@@ -7,24 +7,29 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-Z_BOUND, Z_FREE = 2.3, 8.0
-"""How far the search goes in z. Where the prior has bounds, 1 % of it lies beyond 2.3: farther out
-few simulations taught the density anything, and a coordinate that ends there counts as lying at
-the bound. Elsewhere 8 is as good as infinity."""
+MARGIN = 0.05
+"""How far the search goes beyond the outermost draws, as a share of their range. Farther out the
+density was never learned, and one of θ, log q(z) − log p(z) up to a constant, may rise for ever."""
 
 
 def maximise(
     log_density: Callable[[Array], Array],
-    starts: Float[Array, "s d"],
-    limit: Float[Array, " d"],
+    draws: Float[Array, "s d"],
+    bounds: tuple[Float[Array, " d"], Float[Array, " d"]],
+    starts: int = 16,
     steps: int = 400,
-) -> Float[Array, " d"]:
-    """argmax of log_density(z) over |z_j| ≤ limit_j, the best of all starts.
+) -> tuple[Float[Array, " d"], tuple[Bool[Array, " d"], Bool[Array, " d"]]]:
+    """argmax of log_density(z) where the mass is: within the range of `draws` and within bounds.
 
-    Adam with a step decaying to zero; a non-finite gradient counts as none.
+    The best of some `starts`, by Adam with a step decaying to zero; a non-finite gradient counts
+    as none. A coordinate that the density drives to the end of the draws goes on to its bound,
+    if the density is no lower there. Also returned: which coordinates lie at which bound.
     """
+    least, most = jnp.min(draws, axis=0), jnp.max(draws, axis=0)
+    margin = MARGIN * (most - least)
+    low, high = jnp.maximum(least - margin, bounds[0]), jnp.minimum(most + margin, bounds[1])
     schedule = optax.cosine_decay_schedule(0.1, steps)
     optimizer = optax.chain(optax.zero_nans(), optax.adam(schedule))
 
@@ -35,13 +40,21 @@ def maximise(
             better = value > best
             best_z, best = jnp.where(better, z, best_z), jnp.where(better, value, best)
             updates, state = optimizer.update(-gradient, state)
-            z = jnp.clip(optax.apply_updates(z, updates), -limit, limit)
+            z = jnp.clip(optax.apply_updates(z, updates), low, high)
             return (z, state, best_z, best), None
 
-        z = jnp.clip(z, -limit, limit)
         start = (z, optimizer.init(z), z, jnp.full((), -jnp.inf, z.dtype))
         (_, _, best_z, best), _ = jax.lax.scan(step, start, length=steps)
         return best_z, best
 
-    ends, values = jax.vmap(ascend)(starts)
-    return ends[jnp.argmax(values)]
+    draws = jnp.clip(draws, low, high)
+    _, best = jax.lax.top_k(jax.vmap(log_density)(draws), starts)
+    ends, values = jax.vmap(ascend)(draws[best])
+    z, value = ends[jnp.argmax(values)], jnp.max(values)
+
+    def reached(end: Array, bound: Array) -> Array:
+        there = jnp.isfinite(bound) & (jnp.abs(z - end) <= margin / 5)
+        moved = jnp.where(jnp.eye(len(z), dtype=bool) & there, bound, z)
+        return there & (jax.vmap(log_density)(moved) >= value)
+
+    return z, (reached(low, bounds[0]), reached(high, bounds[1]))

@@ -7,8 +7,10 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
+from jaxsbi.arguments import as_reals, as_theta
+from jaxsbi.priors import Prior
 from jaxsbi.types import Data
 
 Masks: TypeAlias = Bool[np.ndarray | Array, "patterns features"]
@@ -23,7 +25,34 @@ def flatten_rows(x: PyTree[Array]) -> Array:
 def patterns(x: PyTree[Array], use: Bool[Array, " n"]) -> Masks:
     """The distinct patterns of defined (not NaN) features among the rows to use."""
     defined = ~np.isnan(np.asarray(flatten_rows(x)))[np.asarray(use)]
-    return np.unique(defined, axis=0)
+    if defined.all():
+        return defined[:1]
+    packed = sorted(set(map(bytes, np.packbits(defined, axis=1))))
+    rows = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), -1)
+    return np.unpackbits(rows, axis=1, count=defined.shape[1]).astype(bool)
+
+
+def as_joint_rows(
+    theta: Any, x: Any, prior: Prior
+) -> tuple[Float[Array, "n d"], PyTree[Float[Array, "n ..."]]]:
+    """Rows (θ, x) as arrays, θ (n, d) in the prior's support and x (n, …); ValueError otherwise."""
+    theta = as_theta(theta, prior.dim)
+    if theta.ndim != 2:
+        raise ValueError(f"theta must have shape (n, {prior.dim}), got {theta.shape}")
+    outside = np.flatnonzero(~np.asarray(prior.in_support(theta)))
+    if outside.size:
+        raise ValueError(
+            f"theta must lie in the prior's support, but row {outside[0]} does not "
+            f"({outside.size} rows in all): {np.asarray(theta[outside[0]]).tolist()}"
+        )
+    x = _as_real_tree("x", x)
+    rows = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
+    if rows != {theta.shape[:1]}:
+        raise ValueError(
+            f"x must have one row per row of theta, {theta.shape[0]}, got "
+            f"{sorted(shape[0] if shape else 'a scalar' for shape in rows)}"
+        )
+    return theta, x
 
 
 def as_observation(
@@ -35,10 +64,7 @@ def as_observation(
     entries, and undefined (NaN) features in a pattern that no simulation had (with `masks`).
     """
     tree = jax.tree.structure(like)
-    try:
-        x = jax.tree.map(_as_numbers, x)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of real numbers, or a pytree: {error}") from None
+    x = _as_real_tree(name, x)
     if jax.tree.structure(x) != tree:
         raise ValueError(
             f"{name} must be a pytree like the simulator's x, {tree}, got {jax.tree.structure(x)}"
@@ -53,10 +79,19 @@ def as_observation(
             f"axis for a batch, got {_show(got)}"
         )
     batched = len(*leading) == 1
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x)):
+    if leading == {(0,)}:
+        raise ValueError(f"{name} must hold at least one observation, got an empty batch")
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((x, masks))):
         rows = x if batched else jax.tree.map(lambda leaf: leaf[None], x)
         _refuse_strange_values(name, np.asarray(flatten_rows(rows)), masks)
     return x, batched
+
+
+def _as_real_tree(name: str, x: Any) -> PyTree[Array]:
+    try:
+        return jax.tree.map(as_reals, x)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of real numbers, or a pytree: {error}") from None
 
 
 def _refuse_strange_values(name: str, rows: np.ndarray, masks: Masks | None) -> None:
@@ -74,15 +109,6 @@ def _refuse_strange_values(name: str, rows: np.ndarray, masks: Masks | None) -> 
             f"{name} must be defined wherever the simulations were, got NaN in feature {where}, a "
             "pattern that no simulation had; fit on the features that were measured instead"
         )
-
-
-def _as_numbers(leaf: Any) -> Array:
-    array = jnp.asarray(leaf)
-    if jnp.issubdtype(array.dtype, jnp.floating):
-        return array.astype(jnp.result_type(float))
-    if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool:
-        return array.astype(float)
-    raise TypeError(f"got dtype {array.dtype}")
 
 
 def _show(shapes: list[tuple[int, ...]]) -> str:

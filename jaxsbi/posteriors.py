@@ -17,10 +17,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
+from jaxsbi.arguments import as_theta, check_count, check_key
 from jaxsbi.dataset import Moments
 from jaxsbi.estimators import from_spec
 from jaxsbi.ledger import Ledger
-from jaxsbi.maximum import Z_BOUND, Z_FREE, maximise
+from jaxsbi.maximum import maximise
 from jaxsbi.observations import Masks, as_observation
 from jaxsbi.priors import Prior
 from jaxsbi.records import (
@@ -33,7 +34,6 @@ from jaxsbi.records import (
     tree_record,
 )
 from jaxsbi.serialization import read_folder, write_folder
-from jaxsbi.simulation import check_count
 from jaxsbi.types import Data, Estimator, PRNGKey
 
 SAMPLE_TILE = 4096
@@ -72,6 +72,7 @@ class DirectPosterior:
 
     def sample(self, key: PRNGKey, n: int, x: Data | None = None) -> Float[Array, "*b n d"]:
         """θ_i ~ p(θ | x), i < n: (n, d), or (b, n, d) for a batch. Row i depends on (key, i)."""
+        check_key(key)
         check_count("n", n)
         x, batched = self._observation(x)
         tile = min(SAMPLE_TILE, 1 << (n - 1).bit_length())
@@ -87,25 +88,27 @@ class DirectPosterior:
 
         θ (d,) → (); (n, d) → (n,); with a batch of observations (n, d) or (b, n, d) → (b, n).
         """
-        theta = as_theta("theta", theta, self.prior.dim)
+        theta = as_theta(theta, self.prior.dim)
         x, batched = self._observation(x)
-        if not batched and theta.ndim > 2:
-            raise ValueError(
-                f"theta must have shape (d,) or (n, d) for one observation, got {theta.shape}"
-            )
+        batch = jax.tree.leaves(x)[0].shape[:1] if batched else None
+        if theta.ndim > 2 and theta.shape[:-2] != batch:
+            more = f", or ({batch[0]}, n, d) for {batch[0]} observations" if batched else ""
+            raise ValueError(f"theta must have shape (d,) or (n, d){more}, got {theta.shape}")
         each = partial(_log_prob, self.graphdef, self.params, self.constants, self.prior)
         if not batched:
             return each(theta, x)
         return jax.vmap(each, in_axes=(0 if theta.ndim == 3 else None, 0))(theta, x)
 
     def map(self, x: Data | None = None, *, key: PRNGKey | None = None) -> Float[Array, "*b d"]:
-        """argmax_θ log p(θ | x): (d,), or (b, d). Gradient ascent in z from the best of 512 draws.
+        """argmax_θ log p(θ | x): (d,), or (b, d). Gradient ascent in z from the best of 1024 draws.
 
-        A coordinate whose maximum lies at a bound of its prior is returned at the bound, with a
-        warning that names it.
+        The search keeps to the range of the draws: beyond it the density was never learned. Where
+        it rises to that range's end and is no lower at the prior's bound behind it, the bound is
+        returned, with a warning that names the parameter.
         """
         x, batched = self._observation(x)
         key = jax.random.key(0) if key is None else key
+        check_key(key)
         each = partial(_maximum, self.graphdef, self.params, self.constants, self.prior, key)
         theta, at_bound = jax.vmap(each)(x) if batched else each(x)
         if not isinstance(at_bound, jax.core.Tracer):
@@ -199,21 +202,6 @@ def load(
         ) from error
 
 
-def as_theta(name: str, theta: Any, dim: int) -> Float[Array, "*n d"]:
-    """θ as a floating-point array (…, d); a ValueError otherwise."""
-    try:
-        theta = jnp.asarray(theta)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of numbers, got {theta!r}") from None
-    if not (jnp.issubdtype(theta.dtype, jnp.floating) or jnp.issubdtype(theta.dtype, jnp.integer)):
-        raise ValueError(f"{name} must be real numbers, got dtype {theta.dtype}")
-    if theta.ndim == 0 or theta.shape[-1] != dim:
-        raise ValueError(
-            f"{name} must have shape (…, {dim}), one entry per parameter, got {theta.shape}"
-        )
-    return theta.astype(jnp.result_type(float))
-
-
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _sample(graphdef, tile, batched, key, params, constants, prior, x, first):
     conditional = nnx.merge(graphdef, params, constants)
@@ -254,11 +242,10 @@ def _maximum(graphdef, params, constants, prior, key, x):
 
     low, high = prior.bounds
     bounded = jnp.isfinite(low) & prior.gaussian
-    limit = jnp.where(bounded, Z_BOUND, Z_FREE)
-    draws = jax.vmap(lambda k: conditional.sample(k, x))(jax.random.split(key, 512))
-    draws = jnp.clip(draws, -limit, limit)
-    _, best = jax.lax.top_k(jax.vmap(log_density)(draws), 16)
-    z = maximise(log_density, draws[best], limit)
-    at_bound = bounded & (jnp.abs(z) > Z_BOUND - 1e-3)
-    bound = jnp.where(z < 0, low, high)
-    return jnp.where(at_bound, bound, prior.to_theta(z)), at_bound
+    centre = prior.to_theta(jnp.zeros(prior.dim))
+    ends = (prior.to_z(jnp.where(bounded, end, centre)) for end in (low, high))
+    bounds = (jnp.where(bounded, z, sign * jnp.inf) for z, sign in zip(ends, (-1, 1), strict=True))
+    draws = jax.vmap(lambda k: conditional.sample(k, x))(jax.random.split(key, 1024))
+    z, (at_low, at_high) = maximise(log_density, draws, tuple(bounds))
+    theta = jnp.where(at_low, low, jnp.where(at_high, high, prior.to_theta(z)))
+    return theta, at_low | at_high

@@ -44,6 +44,7 @@ class Prior:
         self.units = _labels("units", units, [""] * dim)
         if len(set(self.names)) != dim:
             raise ValueError(f"names must differ from each other, got {list(self.names)}")
+        _check_bounds(self)
 
     @property
     def dim(self) -> int:
@@ -179,13 +180,6 @@ def box(
             f"low and high must have one shape, got {low.shape} and {high.shape}; "
             "give one pair of bounds per parameter"
         )
-    wrong = np.flatnonzero(~(low < high))
-    if wrong.size:
-        i = int(wrong[0])
-        raise ValueError(
-            f"low must lie below high, but parameter {i} has low {low[i]:g} and high {high[i]:g}; "
-            "swap or correct its bounds"
-        )
     return Prior(dist.Uniform(jnp.asarray(low), jnp.asarray(high)).to_event(1), names, units)
 
 
@@ -231,7 +225,8 @@ def gaussian(
 
 def _vector(name: str, values: Any) -> np.ndarray:
     try:
-        vector = np.asarray(values, float)
+        with np.errstate(over="ignore"):
+            vector = np.asarray(values, float).astype(jnp.result_type(float))
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be numbers, one per parameter, got {values!r}") from None
     if vector.ndim != 1 or vector.size == 0:
@@ -239,8 +234,29 @@ def _vector(name: str, values: Any) -> np.ndarray:
             f"{name} must have shape (d,), one number per parameter, got {vector.shape}"
         )
     if not np.all(np.isfinite(vector)):
-        raise ValueError(f"{name} must be finite, got {vector.tolist()}")
+        raise ValueError(f"{name} must be finite in {vector.dtype}, got {vector.tolist()}")
     return vector
+
+
+def _check_bounds(prior: Prior) -> None:
+    """A ValueError unless both bounds of each parameter, where it has them, leave a finite range.
+
+    Bounds that a program under `jit` computes cannot be looked at.
+    """
+    with jax.ensure_compile_time_eval():
+        bounds = prior.bounds
+    if any(isinstance(end, jax.core.Tracer) for end in bounds):
+        return
+    low, high = map(np.asarray, bounds)
+    with np.errstate(over="ignore"):
+        width = np.where(np.isfinite(low), high - low, 1.0)
+    wrong = np.flatnonzero(~((width > 0) & np.isfinite(width)))
+    if wrong.size:
+        i = int(wrong[0])
+        raise ValueError(
+            f"low must lie below high by a finite range in {low.dtype}, but parameter {i} "
+            f"({prior.names[i]}) has low {low[i]!s} and high {high[i]!s}; correct its bounds"
+        )
 
 
 def _labels(name: str, given: Sequence[str] | None, default: Sequence[str]) -> tuple[str, ...]:

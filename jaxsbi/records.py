@@ -71,14 +71,24 @@ def _distribution(entry: dict, arrays: Arrays) -> dist.Distribution:
 
 
 def tree_record(tree: PyTree, path: str, arrays: Arrays) -> Any:
-    """JSON of a tree of dicts, lists, tuples and arrays; the arrays go to `arrays` by path."""
+    """JSON of a tree of dicts, lists, tuples and arrays; the arrays go to `arrays` by path.
+
+    A ValueError for other nodes, which only the user's own code could build again.
+    """
+    if tree is None:
+        return None
+    if type(tree) not in (dict, list, tuple) and not jax.tree_util.all_leaves([tree]):
+        raise ValueError(
+            f"x must be arrays in dicts, lists and tuples to be saved, got a {type(tree).__name__};"
+            " infer anew with a simulator that returns such a tree"
+        )
     if isinstance(tree, dict):
+        if not all(isinstance(name, str) for name in tree):
+            raise ValueError(f"x must have strings as names to be saved, got {list(tree)}")
         return {"dict": {k: tree_record(v, f"{path}/{k}", arrays) for k, v in tree.items()}}
     if isinstance(tree, list | tuple):
         kind = "list" if isinstance(tree, list) else "tuple"
         return {kind: [tree_record(v, f"{path}/{i}", arrays) for i, v in enumerate(tree)]}
-    if tree is None:
-        return None
     arrays[path] = np.asarray(tree)
     return path
 

@@ -7,31 +7,32 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, PyTree
 
 from jaxsbi import observations, simulation
 from jaxsbi.algorithms import Algorithm, npe
+from jaxsbi.arguments import check_count, check_key
 from jaxsbi.compilation import compile_clock
 from jaxsbi.dataset import Moments, Rows, Simulations, append, empty, is_valid, moments
 from jaxsbi.estimators import nsf
 from jaxsbi.ledger import Ledger, Round
-from jaxsbi.posteriors import DirectPosterior, as_theta
+from jaxsbi.posteriors import DirectPosterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
-from jaxsbi.simulation import check_count
-from jaxsbi.training import Trained, Training, advance, train
+from jaxsbi.simulation import check_prior
+from jaxsbi.training import Trained, Training, train
 from jaxsbi.types import Data, Estimator, PRNGKey, Simulator
 
 
 class Drawn(NamedTuple):
-    """What simulating one round gave, and its time [s], compilation apart."""
+    """What simulating one round gave, and what it took [s], compilation apart."""
 
     rows: int
     valid: int
     seconds: float
     compile_seconds: float
+    compilations: int
 
 
 def infer(
@@ -60,7 +61,7 @@ def infer(
     estimator = nsf() if estimator is None else estimator
     training = Training() if training is None else training
     _check_kinds(prior, algorithm, estimator, training)
-    _check_key(key)
+    check_key(key)
     budget = _budget(rounds, simulations)
     struct = simulation.outcome(simulate, prior.dim)
     if x_o is not None:
@@ -88,7 +89,8 @@ def infer(
                     )
                 seconds = time.perf_counter() - began - clock.seconds
                 rows = _rows(prior, theta, x, r)
-                drawn = Drawn(n, int(jnp.sum(rows.valid)), seconds, clock.seconds)
+                valid = int(jnp.sum(rows.valid))
+                drawn = Drawn(n, valid, seconds, clock.seconds, clock.programs)
                 buffer = append(buffer, rows, training.validation)
                 record = None if posterior is None else posterior.moments
                 posterior, conditional = _learn(
@@ -127,8 +129,8 @@ def fit(
     training = Training() if training is None else training
     algorithm = npe()
     _check_kinds(prior, algorithm, estimator, training)
-    _check_key(key)
-    theta, x = _check_pairs(theta, x, prior)
+    check_key(key)
+    theta, x = observations.as_joint_rows(theta, x, prior)
     n = theta.shape[0]
     key_order, key_train = jax.random.split(key)
     order = jax.random.permutation(key_order, n)
@@ -138,7 +140,7 @@ def fit(
         x_o = _single(x_o, struct)
     rows = _rows(prior, theta, x, 0)
     buffer = append(empty(n, prior.dim, struct), rows, training.validation)
-    drawn = Drawn(n, int(jnp.sum(rows.valid)), 0.0, 0.0)
+    drawn = Drawn(n, int(jnp.sum(rows.valid)), 0.0, 0.0, 0)
     with Reporter() if progress else quiet() as reporter:
         posterior, _ = _learn(
             key_train, algorithm, estimator, training, prior, x_o, buffer, None, None,
@@ -178,12 +180,9 @@ def _learn(
     first = conditional is None
     if first:
         conditional = algorithm.init(key_init, estimator, prior.dim, scale)
-    compiled = advance._cache_size()
     loss = algorithm.first_loss if first else algorithm.loss
     trained = train(key_train, conditional, loss, buffer, training, reporter)
-    history = ledger.with_round(
-        _round(trained, drawn, int(jnp.sum(used)), advance._cache_size() - compiled)
-    )
+    history = ledger.with_round(_round(trained, drawn, int(jnp.sum(used))))
     posterior = algorithm.posterior(
         trained.conditional,
         prior,
@@ -197,7 +196,7 @@ def _learn(
     return posterior, trained.conditional
 
 
-def _round(trained: Trained, drawn: Drawn, used: int, compiled: int) -> Round:
+def _round(trained: Trained, drawn: Drawn, used: int) -> Round:
     return Round(
         drawn=drawn.rows,
         valid=drawn.valid,
@@ -205,7 +204,7 @@ def _round(trained: Trained, drawn: Drawn, used: int, compiled: int) -> Round:
         simulate_seconds=drawn.seconds,
         compile_seconds=drawn.compile_seconds + trained.compile_seconds,
         train_seconds=trained.seconds,
-        compilations=compiled,
+        compilations=drawn.compilations + trained.compilations,
         best_epoch=trained.best_epoch,
         best_loss=trained.best_loss,
         interrupted=trained.interrupted,
@@ -247,43 +246,11 @@ def _budget(rounds: int, simulations: Any) -> list[int]:
     return [int(n) for n in each]
 
 
-def _check_key(key: Any) -> None:
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise ValueError(f"key must be a typed key such as jax.random.key(0), got {key!r}")
-
-
 def _check_kinds(prior: Any, algorithm: Any, estimator: Any, training: Any) -> None:
-    if not isinstance(prior, Prior):
-        raise ValueError(
-            f"prior must be a jaxsbi.Prior, got {type(prior).__name__}; wrap a numpyro "
-            "distribution as jaxsbi.Prior(distribution), bounds as jaxsbi.box(low, high)"
-        )
+    check_prior(prior)
     if not isinstance(algorithm, Algorithm):
         raise ValueError(f"algorithm must be a value such as jaxsbi.npe(), got {algorithm!r}")
     if not hasattr(estimator, "init") or isinstance(estimator, type):
         raise ValueError(f"estimator must be a value such as jaxsbi.nsf(), got {estimator!r}")
     if not isinstance(training, Training):
         raise ValueError(f"training must be a jaxsbi.Training, got {training!r}")
-
-
-def _check_pairs(theta: Any, x: Any, prior: Prior) -> tuple[Array, PyTree[Array]]:
-    theta = as_theta("theta", theta, prior.dim)
-    if theta.ndim != 2:
-        raise ValueError(f"theta must have shape (n, {prior.dim}), got {theta.shape}")
-    outside = np.flatnonzero(~np.asarray(prior.in_support(theta)))
-    if outside.size:
-        raise ValueError(
-            f"theta must lie in the prior's support, but row {outside[0]} does not "
-            f"({outside.size} rows in all): {np.asarray(theta[outside[0]]).tolist()}"
-        )
-    try:
-        x = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), x)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"x must be an array of numbers, or a pytree of them: {error}") from None
-    rows = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
-    if rows != {theta.shape[:1]}:
-        raise ValueError(
-            f"x must have one row per row of theta, {theta.shape[0]}, got "
-            f"{sorted(shape[0] if shape else 'a scalar' for shape in rows)}"
-        )
-    return theta, x

@@ -17,6 +17,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
+from jaxsbi.arguments import as_theta, check_count, check_key, first_line
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
 from jaxsbi.types import PRNGKey, Simulator
@@ -44,7 +45,7 @@ class Host:
             x = self.fn(rng, np.asarray(theta))
         except Exception as error:  # the user's own code: whatever it raises is its failure
             raise ValueError(
-                f"simulate raised {type(error).__name__}: {_first_line(error)} for theta "
+                f"simulate raised {type(error).__name__}: {first_line(error)} for theta "
                 f"{np.asarray(theta).tolist()}; return NaN where a simulation fails"
             ) from error
         x = jax.tree.map(np.asarray, x)
@@ -70,8 +71,7 @@ def host(fn: Callable[..., Any], *, output_shape: PyTree, workers: int = 1) -> H
     """
     if not callable(fn):
         raise ValueError(f"fn must be a function (rng, theta) -> x, got {type(fn).__name__}")
-    if not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
+    check_count("workers", workers)
     return Host(fn, output_shape, workers)
 
 
@@ -89,6 +89,8 @@ def simulate(
     Row i depends on (key, i) only: `batch`, the rows compiled into one call, changes speed and
     memory but no number. Raises ValueError where the simulator does not take one θ or raises.
     """
+    check_key(key)
+    check_prior(prior)
     check_count("n", n)
     outcome(simulate, prior.dim)
     with Reporter() if progress else quiet() as reporter:
@@ -107,9 +109,11 @@ def predict(
 
     Row i depends on (key, i, θ_i) only.
     """
-    theta = jnp.asarray(theta, float)
-    if theta.ndim != 2 or theta.shape[0] == 0:
-        raise ValueError(f"theta must have shape (n, d), n ≥ 1, got {theta.shape}")
+    check_key(key)
+    theta = as_theta(theta)
+    if theta.ndim != 2:
+        raise ValueError(f"theta must have shape (n, d), got {theta.shape}")
+    outcome(simulate, theta.shape[1])
     draw = Partial(_take_row, theta)
     with Reporter() if progress else quiet() as reporter:
         return run(key, simulate, draw, 0, theta.shape[0], batch, reporter)[1]
@@ -128,6 +132,15 @@ def _sample_prior(prior: Prior, key: PRNGKey, row: Array) -> Array:
     return prior.sample(key)
 
 
+def check_prior(prior: Any) -> None:
+    """A ValueError unless prior is a `Prior`."""
+    if not isinstance(prior, Prior):
+        raise ValueError(
+            f"prior must be a jaxsbi.Prior, got {type(prior).__name__}; wrap a numpyro "
+            "distribution as jaxsbi.Prior(distribution), bounds as jaxsbi.box(low, high)"
+        )
+
+
 def outcome(simulate: Simulator, dim: int) -> PyTree[jax.ShapeDtypeStruct]:
     """Shape and dtype of x for one θ (dim,); a ValueError that says why, if it cannot be had."""
     if isinstance(simulate, Host):
@@ -142,7 +155,7 @@ def outcome(simulate: Simulator, dim: int) -> PyTree[jax.ShapeDtypeStruct]:
     except Exception as error:  # the user's own code: whatever it raises is reported as its failure
         raise ValueError(
             f"simulate(key, theta) must trace under jax.jit for theta of shape ({dim},), but it "
-            f"raised {type(error).__name__}: {_first_line(error)}; a simulator in plain Python "
+            f"raised {type(error).__name__}: {first_line(error)}; a simulator in plain Python "
             "enters through jaxsbi.host(fn, output_shape=…)"
         ) from error
     leaves = jax.tree.leaves(x)
@@ -255,12 +268,6 @@ def _host_batch(keys: Array, simulate: Host, theta: Array) -> PyTree[Array]:
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *x)
 
 
-def check_count(name: str, n: Any, least: int = 1) -> None:
-    """A ValueError unless n is an integer of at least `least`."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {n!r}")
-
-
 def _output_struct(shape: PyTree) -> PyTree[jax.ShapeDtypeStruct]:
     def is_shape(node: Any) -> bool:
         return isinstance(node, tuple) and all(isinstance(size, int) for size in node)
@@ -273,10 +280,6 @@ def _output_struct(shape: PyTree) -> PyTree[jax.ShapeDtypeStruct]:
         return jax.ShapeDtypeStruct(node, jnp.zeros(()).dtype)
 
     return jax.tree.map(one, shape, is_leaf=is_shape)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _shapes(tree: PyTree) -> Any:

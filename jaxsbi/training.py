@@ -1,14 +1,13 @@
-"""Training: minibatch descent as one pure function, run in compiled slices of about a second.
+"""Training: settings, and the loop that runs a descent in compiled slices of about a second.
 
-The state lives on the device; a slice advances it by K epochs, K traced, so that one compilation
-serves a whole training and all later rounds. Progress and Ctrl-C live between slices.
+Progress and Ctrl-C live between slices.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -16,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, PyTree
 
+from jaxsbi.arguments import check_count
 from jaxsbi.compilation import compile_clock
 from jaxsbi.dataset import Simulations
+from jaxsbi.descent import Descent, Schedule, advance, is_finished
 from jaxsbi.progress import Interrupt, Reporter, deferred_interrupt
-from jaxsbi.simulation import check_count
 from jaxsbi.types import Loss, PRNGKey
 
 SLICE_SECONDS = 1.0
@@ -82,30 +82,6 @@ def _adam(learning_rate: float, weight_decay: float) -> optax.GradientTransforma
     )
 
 
-class Descent(NamedTuple):
-    """The state of a training: everything a slice reads and writes, all of it on the device."""
-
-    params: PyTree[Array]
-    average: PyTree[Array]
-    optimizer: PyTree[Array]
-    step: Int[Array, ""]
-    best: PyTree[Array]
-    best_loss: Float[Array, ""]
-    epoch: Int[Array, ""]
-    stalled: Int[Array, ""]
-    last_phase: Int[Array, ""]
-    losses: Float[Array, "max_epochs 2"]
-
-
-class Schedule(NamedTuple):
-    """The traced settings of a slice."""
-
-    average: Float[Array, ""]
-    patience: Int[Array, ""]
-    anneal: Int[Array, ""]
-    max_epochs: Int[Array, ""]
-
-
 class Trained(NamedTuple):
     """A finished training: the module with its best weights, and what it took."""
 
@@ -115,6 +91,7 @@ class Trained(NamedTuple):
     best_epoch: int
     seconds: float
     compile_seconds: float
+    compilations: int
     interrupted: bool
 
     @property
@@ -137,114 +114,6 @@ def start(params: PyTree[Array], training: Training) -> Descent:
         last_phase=jnp.array(training.max_epochs - training.anneal, jnp.int32),
         losses=jnp.full((training.max_epochs, 2), jnp.nan),
     )
-
-
-def is_finished(state: Descent, schedule: Schedule) -> Array:
-    """Whether the last phase is over."""
-    return state.epoch >= state.last_phase + schedule.anneal
-
-
-@partial(jax.jit, static_argnames=("graphdef", "loss", "optimizer", "batch_size"))
-def advance(
-    key: PRNGKey,
-    graphdef: nnx.GraphDef,
-    constants: PyTree[Array],
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
-    state: Descent,
-    simulations: Simulations,
-    schedule: Schedule,
-    epochs: Int[Array, ""],
-) -> Descent:
-    """Up to `epochs` further epochs: a pure function of its arguments.
-
-    Epoch e shuffles with `fold_in(key, e)`, so that slices of any length give the same weights.
-    """
-    batch_size = min(batch_size, simulations.capacity)
-    train, held_out = simulations.training_rows, simulations.validation_rows
-    n_train, n_held_out = jnp.sum(train), jnp.sum(held_out)
-    held_out_order = jnp.argsort(~held_out, stable=True)
-
-    def mean_loss(params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
-        conditional = nnx.merge(graphdef, params, constants)
-        rows = jax.tree.map(lambda leaf: leaf[index], simulations.rows)
-        per_row = jnp.where(weight > 0, loss(key, conditional, rows, simulations), 0.0)
-        return jnp.sum(per_row * weight) / jnp.maximum(jnp.sum(weight), 1)
-
-    def batch_of(order: Array, batch: Array, length: Array) -> tuple[Array, Array]:
-        position = batch * batch_size + jnp.arange(batch_size)
-        weight = (position < length).astype(state.losses.dtype)
-        return order[jnp.minimum(position, length - 1)], weight
-
-    def train_epoch(key: PRNGKey, state: Descent) -> tuple[tuple[PyTree, ...], Array]:
-        key_order, key_loss = jax.random.split(key)
-        lottery = jax.random.uniform(key_order, train.shape)
-        order = jnp.argsort(jnp.where(train, lottery, 2.0))
-        batches = jnp.maximum(n_train // batch_size, 1)
-        into_last = jnp.maximum(state.epoch - state.last_phase, 0)
-        step_size = 1 - into_last / schedule.anneal
-
-        def step(b: Array, carry: tuple) -> tuple:
-            (params, average, opt), total = carry
-            index, weight = batch_of(order, b, n_train)
-            value, grads = jax.value_and_grad(mean_loss)(
-                params, jax.random.fold_in(key_loss, b), index, weight
-            )
-            updates, opt = optimizer.update(grads, opt, params)
-            updates = jax.tree.map(lambda u: u * step_size, updates)
-            params = optax.apply_updates(params, updates)
-            # a young average forgets its start
-            count = state.step + b
-            forget = 1 - jnp.minimum(schedule.average, (1 + count) / (10 + count))
-            average = jax.tree.map(lambda a, p: a + forget * (p - a), average, params)
-            return (params, average, opt), total + value
-
-        zero = jnp.zeros((), state.losses.dtype)
-        start = (state.params, state.average, state.optimizer)
-        weights, total = jax.lax.fori_loop(0, batches, step, (start, zero))
-        return weights, total / batches
-
-    def validate(key: PRNGKey, params: PyTree) -> Array:
-        batches = -(-n_held_out // batch_size)
-
-        def add(b: Array, total: Array) -> Array:
-            index, weight = batch_of(held_out_order, b, n_held_out)
-            value = mean_loss(params, jax.random.fold_in(key, b), index, weight)
-            return total + value * jnp.sum(weight)
-
-        total = jax.lax.fori_loop(0, batches, add, jnp.zeros((), state.losses.dtype))
-        return total / n_held_out
-
-    def epoch(state: Descent) -> Descent:
-        weights, train_loss = train_epoch(jax.random.fold_in(key, state.epoch), state)
-        params, average, opt = weights
-        # the same contrasts in every epoch, so that validation losses can be compared
-        held_out_loss = validate(key, average)
-        improved = held_out_loss < state.best_loss
-        best = _choose(improved, average, state.best)
-        stalled = jnp.where(improved, 0, state.stalled + 1)
-        ends = (stalled >= schedule.patience) & (state.epoch + 1 < state.last_phase)
-        params, average = _choose(ends, (best, best), (params, average))
-        return Descent(
-            params=params,
-            average=average,
-            optimizer=opt,
-            step=state.step + jnp.maximum(n_train // batch_size, 1),
-            best=best,
-            best_loss=jnp.where(improved, held_out_loss, state.best_loss),
-            epoch=state.epoch + 1,
-            stalled=stalled,
-            last_phase=jnp.where(ends, state.epoch + 1, state.last_phase),
-            losses=state.losses.at[state.epoch].set(jnp.stack([train_loss, held_out_loss])),
-        )
-
-    stop = state.epoch + epochs
-    return jax.lax.while_loop(lambda s: (s.epoch < stop) & ~is_finished(s, schedule), epoch, state)
-
-
-def _choose(take_first: Array, first: PyTree, second: PyTree) -> PyTree:
-    return jax.tree.map(partial(jnp.where, take_first), first, second)
 
 
 def train(
@@ -289,6 +158,7 @@ def train(
         best_epoch=int(np.argmin(losses[:, 1])) if len(losses) else 0,
         seconds=seconds,
         compile_seconds=clock.seconds,
+        compilations=clock.programs,
         interrupted=interrupt.requested,
     )
 

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from jaxsbi import dataset
+from jaxsbi.observations import patterns
 
 
 def rows(n, k=3, seed=0):
@@ -79,3 +81,26 @@ def test_moments_look_at_the_rows_to_use_only():
     location, _, quantiles = dataset.moments(x, jnp.arange(100) < 50)
     np.testing.assert_allclose(location, 0.5, atol=1e-6)
     assert np.all((quantiles >= 0) & (quantiles <= 1))
+
+
+def test_quantiles_are_those_of_numpy_with_undefined_values_left_out():
+    x = np.random.default_rng(0).normal(size=(301, 4, 2)).astype(np.float32)
+    x[::3, 1] = np.nan
+    use = np.arange(301) % 7 != 0
+    location, scale, quantiles = dataset.moments(x, use)
+    low, middle, high = np.nanquantile(x[use], norm.cdf([-1, 0, 1]), axis=0)
+    np.testing.assert_allclose(location, middle, atol=1e-6)
+    np.testing.assert_allclose(scale, (high - low) / 2, atol=1e-6)
+    expected = np.nanquantile(x[use], norm.cdf(dataset.SCORES), axis=0, method="nearest")
+    np.testing.assert_array_equal(quantiles, expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_patterns_of_undefined_features_are_the_distinct_ones_of_the_rows_to_use(share):
+    rng = np.random.default_rng(1)
+    x = {"a": rng.normal(size=(200, 9)), "b": rng.normal(size=200)}
+    x["a"][:, 6:][rng.uniform(size=(200, 3)) < share] = np.nan
+    x["b"][:100] = np.nan
+    use = np.arange(200) >= 100
+    expected = np.unique(~np.isnan(np.c_[x["a"], x["b"]][use]), axis=0)
+    np.testing.assert_array_equal(patterns(x, use), expected)

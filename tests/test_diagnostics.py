@@ -103,6 +103,15 @@ def test_c2st_of_a_shift_is_that_of_the_best_classifier():
         (lambda t, x: diagnostics.sbc(jax.random.key(0), Gaussian(), t, x, samples=1), "samples"),
         (lambda t, x: diagnostics.sbc(jax.random.key(0), Gaussian(), t[:, :1], x), "theta must"),
         (
+            lambda t, x: diagnostics.sbc(jax.random.key(0), Gaussian(), t, x[1:]),
+            "x must have one row",
+        ),
+        (
+            lambda t, x: diagnostics.coverage(jax.random.key(0), Gaussian(), t[1:], x),
+            "x must have one row per row of theta, 19",
+        ),
+        (lambda t, x: diagnostics.calibrate(0, Gaussian(), t, x), "key must be a typed key"),
+        (
             lambda t, x: diagnostics.sbc(jax.random.key(0), Gaussian(), t, x * jnp.nan),
             "x must hold",
         ),

@@ -1,7 +1,9 @@
 """Saved posteriors: the same numbers after loading, and one clear line for every damaged file."""
 
+import dataclasses
 import json
 import re
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,11 +28,11 @@ PRIORS = {
 }
 
 
-def fitted(prior, estimator=ESTIMATORS["mdn"], x_o=None):
+def fitted(prior, estimator=ESTIMATORS["mdn"], x_o=None, seed=1):
     theta = prior.sample(jax.random.key(0), 200)
     x = {"v": theta + 0.1, "s": theta.sum(axis=1)}
     return jaxsbi.fit(
-        jax.random.key(1), theta, x, prior, x_o=x_o, estimator=estimator, training=QUICK,
+        jax.random.key(seed), theta, x, prior, x_o=x_o, estimator=estimator, training=QUICK,
         progress=False,
     )  # fmt: skip
 
@@ -90,6 +92,35 @@ def test_a_custom_prior_is_not_stored_but_asked_for(tmp_path):
     np.testing.assert_array_equal(
         again.sample(jax.random.key(0), 5, x=X), posterior.sample(jax.random.key(0), 5, x=X)
     )
+
+
+class Outcome(NamedTuple):
+    v: jax.Array
+
+
+@pytest.mark.parametrize("x_o", [Outcome(X["v"]), {1: X["v"]}], ids=["tuple", "names"])
+def test_a_tree_that_would_come_back_as_another_is_not_saved(saved, x_o, tmp_path):
+    with pytest.raises(ValueError, match="x must .* to be saved, got") as error:
+        dataclasses.replace(saved[0], x_o=x_o).save(tmp_path / "p")
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_posteriors_of_one_kind_can_be_stacked_and_share_a_program(saved):
+    one, other = saved[0], fitted(PRIORS["box"], x_o=X, seed=2)
+    theta, traces = jnp.array([0.1, -0.3]), []
+
+    @jax.jit
+    def density(posterior, theta):
+        traces.append(posterior)
+        return posterior.log_prob(theta)
+
+    each = jnp.stack([density(one, theta), density(other, theta)])
+    assert len(traces) == 1
+    assert each[0] != each[1]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), one, other)
+    together = jax.vmap(lambda p: p.log_prob(theta))(stacked)
+    np.testing.assert_allclose(together, each, rtol=1e-5)
 
 
 def test_nothing_is_written_over(saved, tmp_path):

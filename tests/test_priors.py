@@ -67,9 +67,17 @@ def test_density_is_numpyros_inside_and_zero_outside_even_as_a_jit_argument(prio
     beyond = jnp.where(jnp.isfinite(high), high + 1e-3 * jnp.abs(high), theta[0])
     if jnp.any(jnp.isfinite(high)):
         assert np.isneginf(log_prob(prior, beyond))
-    positive = [type(c.support).__name__ for c in prior.components]
-    if "_GreaterThan" in str(positive) or "lognormal" in str(prior).lower():
-        assert np.isneginf(log_prob(prior, -theta[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "positive"), [("lognormal", 1), ("loguniform", 0), ("mixed", 1), ("no quantiles", 0)]
+)
+def test_what_must_be_positive_is_never_negative_even_as_a_jit_argument(name, positive):
+    prior = PRIORS[name]
+    theta = prior.sample(jax.random.key(3))
+    log_prob = jax.jit(lambda prior, theta: prior.log_prob(theta))
+    assert np.isfinite(log_prob(prior, theta))
+    assert np.isneginf(log_prob(prior, theta.at[positive].multiply(-1)))
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.5, 80.0), (-100.0, -35.0)])
@@ -112,7 +120,12 @@ def test_log_prob_has_finite_gradients_outside_the_support():
     ("build", "names"),
     [
         (lambda: box([0, 0], [1]), "low and high"),
-        (lambda: box([0, 3], [1, 2]), "low must lie below high, but parameter 1"),
+        (lambda: box([0, 3], [1, 2]), "low must lie below high .* parameter 1"),
+        (lambda: box([1.0], [1 + 1e-9]), "low must lie below high .* in float32"),
+        (lambda: box([1.0], [1e300]), "high must be finite in float32"),
+        (lambda: box([-3e38], [3e38]), "by a finite range in float32"),
+        (lambda: Prior(dist.Uniform(1.0, 0.0)), "low must lie below high"),
+        (lambda: Prior({"g": dist.LogUniform(1.0, 0.1)}), r"parameter 0 \(g\)"),
         (lambda: box([0, np.nan], [1, 2]), "low must be finite"),
         (lambda: box([0, 0], [1, np.inf]), "high must be finite"),
         (lambda: box("ab", [1, 2]), "low must be numbers"),

@@ -134,7 +134,22 @@ def test_host_simulators_draw_from_the_rows_own_key_inside_and_outside_of_jit():
             ),
             "output_shape promises",
         ),
+        (lambda: jaxsbi.simulate(0, noisy, PRIOR, 10), "key must be a typed key"),
+        (lambda: jaxsbi.simulate(jax.random.key(0), noisy, "prior", 10), "prior must be a jaxsbi"),
+        (lambda: jaxsbi.predict(0, noisy, jnp.zeros((1, 2))), "key must be a typed key"),
         (lambda: jaxsbi.predict(jax.random.key(0), noisy, jnp.zeros(2)), "theta must have shape"),
+        (
+            lambda: jaxsbi.predict(jax.random.key(0), noisy, "theta"),
+            "theta must be an array of real",
+        ),
+        (
+            lambda: jaxsbi.predict(jax.random.key(0), noisy, jnp.zeros((4, 3))),
+            r"simulate\(key, theta\) must trace .* of shape \(3,\)",
+        ),
+        (
+            lambda: jaxsbi.predict(jax.random.key(0), lambda key, theta: 1 / 0, jnp.zeros((4, 2))),
+            "simulate.* raised ZeroDivisionError",
+        ),
     ],
 )
 def test_what_users_get_wrong_is_named_in_one_line(call, message):

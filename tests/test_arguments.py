@@ -1,0 +1,111 @@
+"""What users hand in wrongly is named in one line, with what was expected and what came."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxsbi
+
+QUICK = jaxsbi.Training(max_epochs=2, anneal=1)
+SMALL = jaxsbi.mdn(components=1, hidden=(8,))
+BOX = jaxsbi.box([-1.0, -1.0], [1.0, 1.0], names=["a", "b"])
+X_O = jnp.zeros(2)
+KEY = jax.random.key(0)
+
+
+def shift(key, theta):
+    """x ~ N(θ, 0.1² I)."""
+    return theta + 0.1 * jax.random.normal(key, theta.shape)
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return infer(KEY, shift, BOX, simulations=200)
+
+
+def infer(*arguments, **options):
+    options = {
+        "simulations": 100,
+        "estimator": SMALL,
+        "training": QUICK,
+        "progress": False,
+    } | options
+    return jaxsbi.infer(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: infer(KEY, shift, BOX, jnp.zeros(3)), "x_o must have the shape of one simulated"),
+        (lambda: infer(KEY, shift, BOX, jnp.zeros((4, 2))), "x_o must be one observation"),
+        (lambda: infer(KEY, shift, BOX, {"a": X_O}), "x_o must be a pytree like"),
+        (lambda: infer(KEY, shift, BOX, "ab"), "x_o must be an array of real numbers"),
+        (lambda: infer(KEY, shift, BOX, X_O * 1j), "x_o must be an array of real numbers"),
+        (lambda: infer(KEY, shift, BOX, X_O.at[0].set(jnp.nan)), "x_o must be defined wherever"),
+        (lambda: infer(KEY, shift, BOX, X_O.at[0].set(jnp.inf)), "x_o must be finite"),
+        (lambda: infer(KEY, shift, BOX, X_O, simulations=0), "simulations must be an integer"),
+        (lambda: infer(KEY, shift, BOX, X_O, simulations=-3), "simulations must be an integer"),
+        (lambda: infer(KEY, shift, BOX, X_O, simulations=[10, 20]), "simulations must be an int"),
+        (lambda: infer(KEY, shift, BOX, X_O, rounds=0), "rounds must be an integer"),
+        (lambda: infer(KEY, shift, "box", X_O), "prior must be a jaxsbi.Prior"),
+        (lambda: infer(KEY, shift, BOX, X_O, algorithm="npe"), "algorithm must be a value"),
+        (lambda: infer(KEY, shift, BOX, X_O, estimator=jaxsbi.nsf), "estimator must be a value"),
+        (lambda: infer(KEY, shift, BOX, X_O, training=5), "training must be a jaxsbi.Training"),
+        (lambda: infer(0, shift, BOX, X_O), "key must be a typed key"),
+        (lambda: infer(KEY, lambda k, t: t * jnp.nan, BOX), "simulations must leave.*0 valid"),
+        (lambda: infer(KEY, lambda k, t: 1 / 0, BOX), "simulate.*ZeroDivisionError"),
+        (lambda: infer(KEY, shift, BOX, simulations=1), "simulations must leave"),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.zeros((5, 3)), jnp.zeros((5, 2)), BOX),
+            "theta must have shape",
+        ),
+        (lambda: jaxsbi.fit(KEY, jnp.zeros((0, 2)), jnp.zeros((0, 2)), BOX), "at least one row"),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.zeros((5, 2)), jnp.zeros((5, 2)) * 1j, BOX),
+            "x must be.*real",
+        ),
+        (lambda: jaxsbi.fit(KEY, jnp.zeros((5, 2)), jnp.zeros((4, 2)), BOX), "x must have one row"),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.full((5, 2), 9.0), jnp.zeros((5, 2)), BOX),
+            "theta must lie in",
+        ),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.full((5, 2), jnp.nan), jnp.zeros((5, 2)), BOX),
+            "theta must lie",
+        ),
+        (lambda: jaxsbi.fit(KEY, "theta", jnp.zeros((5, 2)), BOX), "theta must be"),
+        (lambda: jaxsbi.Training(batch_size=0), "batch_size must be an integer"),
+        (lambda: jaxsbi.Training(validation=1.0), "validation must lie between"),
+        (lambda: jaxsbi.Training(learning_rate=-1), "learning_rate must be positive"),
+        (lambda: jaxsbi.Training(anneal=30, max_epochs=20), "anneal must be at most"),
+    ],
+)
+def test_what_users_get_wrong_is_named_in_one_line(call, message):
+    with pytest.raises(ValueError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: p.sample(KEY, 5), "x must be given"),
+        (lambda p: p.sample(KEY, 0, x=X_O), "n must be an integer"),
+        (lambda p: p.sample(KEY, 5, x=jnp.zeros(3)), "x must have the shape"),
+        (lambda p: p.log_prob(jnp.zeros(3), x=X_O), "theta must have shape"),
+        (lambda p: p.log_prob(jnp.zeros((2, 3, 2)), x=X_O), "theta must have shape"),
+        (lambda p: p.log_prob(jnp.zeros((4, 5, 2)), x=jnp.zeros((3, 2))), r"or \(3, n, d\)"),
+        (lambda p: p.log_prob(jnp.zeros((3, 3, 3, 2)), x=jnp.zeros((3, 2))), r"or \(3, n, d\)"),
+        (lambda p: p.log_prob(jnp.zeros((0, 2)), x=X_O), "theta must have.*at least one row"),
+        (lambda p: p.log_prob("theta", x=X_O), "theta must be an array of real numbers"),
+        (lambda p: p.sample(KEY, 5, x=jnp.zeros((0, 2))), "x must hold at least one observation"),
+        (lambda p: p.map(x=jnp.zeros((0, 2))), "x must hold at least one observation"),
+        (lambda p: p.sample(0, 5, x=X_O), "key must be a typed key"),
+        (lambda p: p.log_prob(jnp.zeros(2) * 1j, x=X_O), "theta must be.*real"),
+        (lambda p: p.map(x=jnp.array([0.0, jnp.nan])), "x must be defined wherever"),
+    ],
+)
+def test_what_users_ask_a_posterior_wrongly_is_named_in_one_line(posterior, call, message):
+    with pytest.raises(ValueError, match=message) as error:
+        call(posterior)
+    assert "\n" not in str(error.value)
