@@ -180,7 +180,8 @@ def box(
             f"low and high must have one shape, got {low.shape} and {high.shape}; "
             "give one pair of bounds per parameter"
         )
-    return Prior(dist.Uniform(jnp.asarray(low), jnp.asarray(high)).to_event(1), names, units)
+    with jax.ensure_compile_time_eval():  # the bounds are known, under `jit` too
+        return Prior(dist.Uniform(jnp.asarray(low), jnp.asarray(high)).to_event(1), names, units)
 
 
 def gaussian(

@@ -124,6 +124,7 @@ def test_log_prob_has_finite_gradients_outside_the_support():
         (lambda: box([1.0], [1 + 1e-9]), "low must lie below high .* in float32"),
         (lambda: box([1.0], [1e300]), "high must be finite in float32"),
         (lambda: box([-3e38], [3e38]), "by a finite range in float32"),
+        (lambda: jax.jit(lambda: box([1.0], [0.0]).bounds)(), "low must lie below high"),
         (lambda: Prior(dist.Uniform(1.0, 0.0)), "low must lie below high"),
         (lambda: Prior({"g": dist.LogUniform(1.0, 0.1)}), r"parameter 0 \(g\)"),
         (lambda: box([0, np.nan], [1, 2]), "low must be finite"),
