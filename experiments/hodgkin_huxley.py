@@ -49,10 +49,10 @@ PRESETS = {
         posterior_samples=50,
     ),
     "laptop": Config(
-        simulations=100_000,
-        cell_simulations=50_000,
+        simulations=75_000,  # equal sizes, so that both trainings share one compilation
+        cell_simulations=75_000,
         estimator=jaxsbi.nsf(layers=3, hidden=(100, 100)),
-        training=jaxsbi.Training(max_epochs=25, anneal=10),
+        training=jaxsbi.Training(learning_rate=0.01, max_epochs=30, anneal=30),
     ),
     "gpu": Config(
         simulations=1_000_000,
