@@ -124,6 +124,10 @@ def test_a_recording_of_ones_own_is_inferred(tmp_path):
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert list(results["observations"]) == ["cell_7"]
     assert results["observations"]["cell_7"]["x_o"]["spike count"] == 5
+    arguments = [*STUDY, "--no-cache", "--cell", tmp_path / "mine.npz", "--out", tmp_path / "out"]
+    again = CliRunner().invoke(app, [*map(str, arguments), "--soma-area", "5e-4"])
+    assert again.exit_code == 2  # the features are the same, the current density is not
+    assert "another run (observations.cell_7.current_rms" in again.stderr
 
 
 def test_runs_of_different_options_have_different_default_folders():
@@ -163,7 +167,8 @@ def test_another_current_or_another_configuration_is_another_run():
 
 def test_a_cell_is_the_same_with_and_without_its_recording(data):
     folder = data("allen")
-    for cell in (study.DEFAULT_CELL, "532571720"):
+    for known in recordings.read_features():
+        cell = known.name.split()[1].rstrip(",")
         with_trace, without = study._known_cell(cell, folder), study._known_cell(cell, None)
         assert with_trace.voltage is not None and without.voltage is None
         assert with_trace.name == without.name
