@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -83,14 +85,30 @@ def hodgkin_huxley(
     cache: CacheOption = True,
 ) -> None:
     """Eight parameters of a Hodgkin–Huxley neuron (fig. 4): a synthetic one and a recorded one."""
-    from experiments import hodgkin_huxley as study
+    with _in_one_line():
+        from experiments import hodgkin_huxley as study
 
-    if data is None and "JAXSBI_DATA" in os.environ:
-        data = Path(os.environ["JAXSBI_DATA"])
-    options = study.Options(cell, sweep, soma_area, download, data, all_cells)
-    out = out or Path("runs") / study.folder_name(preset.value, seed, options)
-    _start(cache)
-    study.run(preset.value, seed, out, options)
+        if data is None and "JAXSBI_DATA" in os.environ:
+            data = Path(os.environ["JAXSBI_DATA"])
+        options = study.Options(cell, sweep, soma_area, download, data, all_cells)
+        _start(cache)
+        folder = out or Path("runs") / study.folder_name(preset.value, seed, options)
+        study.run(preset.value, seed, folder, options)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Bad input as one line and status 2, Ctrl-C as one line and status 130: no traceback."""
+    try:
+        yield
+    except ValueError as error:
+        if "JAXSBI_TRACEBACK" in os.environ:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted: what is finished is kept; the same command goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def _start(cache: bool) -> None:
@@ -100,19 +118,5 @@ def _start(cache: bool) -> None:
         keep_compilations()
 
 
-def _run() -> int:
-    try:
-        app(standalone_mode=True)
-    except ValueError as error:
-        if "JAXSBI_TRACEBACK" in os.environ:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: what is finished is kept; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(_run())
+    app()

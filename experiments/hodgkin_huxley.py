@@ -7,8 +7,9 @@ paper's synthetic neuron, and for a cell recorded in mouse cortex. Methods, in o
 
 from __future__ import annotations
 
+import re
+import shutil
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,56 +20,14 @@ from jax.tree_util import Partial
 
 import jaxsbi
 from experiments import allen, hodgkin_huxley_report, recordings
-from experiments.runs import Run
+from experiments import hodgkin_huxley_trust as trust
+from experiments.hodgkin_huxley_presets import PRESETS, Config
+from experiments.runs import Run, version
 from jaxsbi.diagnostics import Calibration
-from jaxsbi.types import Estimator
 from simulators import hodgkin_huxley as hh
 
+WINDOWS = 8
 DEFAULT_CELL = "518290966"
-
-
-@dataclass(frozen=True)
-class Config:
-    """How much of everything: simulations per observation, the density and how it is trained."""
-
-    simulations: int
-    cell_simulations: int
-    estimator: Estimator
-    training: jaxsbi.Training
-    calibration: int = 1000
-    posterior_samples: int = 1000
-
-
-PRESETS = {
-    "smoke": Config(
-        simulations=500,
-        cell_simulations=500,
-        estimator=jaxsbi.mdn(components=1),
-        training=jaxsbi.Training(anneal=10, max_epochs=30),
-        calibration=50,
-        posterior_samples=50,
-    ),
-    "laptop": Config(
-        simulations=100_000,
-        cell_simulations=50_000,
-        estimator=jaxsbi.nsf(layers=3, hidden=(100, 100)),
-        training=jaxsbi.Training(max_epochs=25, anneal=10),
-    ),
-    "gpu": Config(
-        simulations=1_000_000,
-        cell_simulations=250_000,
-        estimator=jaxsbi.nsf(hidden=(128, 128)),
-        training=jaxsbi.Training(batch_size=2000),
-        posterior_samples=5000,
-    ),
-    "paper": Config(
-        simulations=100_000,
-        cell_simulations=250_000,
-        estimator=jaxsbi.maf(layers=5, hidden=(50, 50)),
-        training=jaxsbi.Training(batch_size=500),
-        posterior_samples=5000,
-    ),
-}
 
 
 class Options(NamedTuple):
@@ -92,34 +51,60 @@ class Observation(NamedTuple):
     truth: jax.Array | None = None
     voltage: np.ndarray | None = None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What tells two observations apart, in numbers that may be compared with a tolerance.
+
+        A current is told by its mean under a few windows, 1 + cos(k π t/T), and by its rms: under
+        windows of one sign the terms of a step current do not cancel.
+        """
+        protocol = self.protocol
+        current = np.asarray(protocol.current, np.float64)
+        windows = 1 + np.cos(np.outer(np.arange(WINDOWS), np.linspace(0, np.pi, len(current))))
+        return {
+            "x_o": dict(zip((f.name for f in hh.FEATURES), map(float, self.x_o), strict=True)),
+            "samples": len(current),
+            "dt": protocol.dt,
+            **{name: float(getattr(protocol, name)) for name in ("v0", "t_on", "t_off")},
+            "current_rms": float(np.sqrt(np.mean(current**2))),
+            "current_means": (windows @ current / len(current)).tolist(),
+        }
+
 
 class Outcome(NamedTuple):
-    """All that was inferred and checked for one observation."""
+    """All that was inferred and checked for one observation.
+
+    samples and predicted: posterior samples (n, 8) and their features (n, 7); best_predicted: the
+    features of the mode, run many times; from_prior: parameters and features, fresh draws.
+    """
 
     observation: Observation
+    config: Config
     posterior: jaxsbi.posteriors.DirectPosterior
     samples: np.ndarray
     predicted: np.ndarray
     best: np.ndarray
     best_predicted: np.ndarray
     at_bound: tuple[str, ...]
+    from_prior: tuple[np.ndarray, np.ndarray]
     calibration: Calibration
 
     @property
     def within(self) -> np.ndarray:
         """Which observed features lie in the central 95 % of the posterior predictive (7,)."""
-        low, high = np.nanquantile(self.predicted, [0.025, 0.975], axis=0)
-        x_o = np.asarray(self.observation.x_o)
-        rounding = 1e-6 * np.abs(x_o)
-        return (x_o >= low - rounding) & (x_o <= high + rounding)
+        return trust.is_held(np.asarray(self.observation.x_o), self.predicted)
 
 
 def folder_name(preset: str, seed: int, options: Options) -> str:
     """The default folder of a run, one for every different run."""
-    cell = options.cell and options.cell.stem
-    cell = f"-{cell or options.download}" if cell or options.download else ""
-    cell = "-all" if options.all_cells else cell
-    return f"hodgkin_huxley-{preset}-seed{seed}{cell}"
+    cell = options.cell.stem if options.cell else options.download
+    parts = {
+        "": "all" if options.all_cells else cell,
+        "sweep": options.sweep,
+        "area": options.soma_area,
+    }
+    named = "".join(f"-{name}{part}" for name, part in parts.items() if part is not None)
+    return f"hodgkin_huxley-{preset}-seed{seed}{named}"
 
 
 def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
@@ -130,9 +115,11 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
         "study": "hodgkin_huxley",
         "preset": preset,
         "seed": seed,
-        "observations": {o.name: np.asarray(o.x_o, np.float64).tolist() for o in observations},
+        "observations": {o.name: o.settings for o in observations},
+        "config": config.settings,
+        "jaxsbi": version("jaxsbi"),
     }
-    study = Run(out, settings)
+    study = Run(out, settings, folders=("posterior", "figures"))
     outcomes = []
     for i, observation in enumerate(observations):
         key_infer, key_check = jax.random.split(jax.random.fold_in(key, i + 1))
@@ -142,7 +129,7 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
             outcomes.append(validate(key_check, observation, posterior, config))
     with study.stage("figures"):
         figures = hodgkin_huxley_report.draw(study.folder / "figures", outcomes)
-    results = hodgkin_huxley_report.results(outcomes, config)
+    results = hodgkin_huxley_report.results(outcomes)
     study.finish(results)
     page = hodgkin_huxley_report.write(study, outcomes, figures)
     hodgkin_huxley_report.summarise(outcomes)
@@ -154,6 +141,13 @@ def observe(key: jax.Array, options: Options) -> list[Observation]:
     """The synthetic neuron and the default cell, or the one recording that was asked for."""
     if sum((options.cell is not None, options.download is not None, options.all_cells)) > 1:
         raise ValueError("--cell, --download and --all-cells exclude each other; give one of them")
+    if options.cell is None and options.download is None:
+        for name in ("sweep", "soma_area"):
+            if getattr(options, name) is not None:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} belongs to a recording of yours: give it with "
+                    "--cell or --download, or leave it out"
+                )
     if options.download is not None:
         path = allen.download(options.download, options.data or Path("recordings"))
         return [_recorded(recordings.load(path, options.sweep, options.soma_area))]
@@ -182,9 +176,8 @@ def _synthetic(key: jax.Array) -> Observation:
 
 def _recorded(recording: recordings.Recording) -> Observation:
     x_o, protocol = recordings.observe(recording)
-    return Observation(
-        f"cell_{recording.cell}", recording.name, x_o, protocol, voltage=recording.voltage
-    )
+    name = re.sub(r"[^\w-]+", "_", recording.cell)[:60]  # it names files
+    return Observation(f"cell_{name}", recording.name, x_o, protocol, voltage=recording.voltage)
 
 
 def _known_cell(name: str, data: Path | None) -> Observation:
@@ -200,10 +193,15 @@ def _known_cell(name: str, data: Path | None) -> Observation:
 def infer_parameters(
     key: jax.Array, study: Run, observation: Observation, config: Config
 ) -> jaxsbi.posteriors.DirectPosterior:
-    """p(θ | x_o): simulate from the prior, train q(z | x). Read back if the run has it already."""
+    """p(θ | x_o): simulate from the prior, train q(z | x). Read back if the run has it already.
+
+    A training that Ctrl-C ended serves this run with its best weights; the next one trains anew.
+    """
     folder = study.folder / "posterior" / observation.name
     if folder.exists():
-        return jaxsbi.load(folder)
+        posterior = jaxsbi.load(folder)
+        if not posterior.history[-1].interrupted:
+            return posterior
     synthetic = observation.truth is not None
     with study.stage(f"{observation.name}: infer"):
         posterior = jaxsbi.infer(
@@ -215,7 +213,12 @@ def infer_parameters(
             estimator=config.estimator,
             training=config.training,
         )
+    if folder.exists():
+        shutil.rmtree(folder)
     posterior.save(folder)
+    if posterior.history[-1].interrupted:
+        print("training interrupted: this run goes on with the best weights so far, Ctrl-C again "
+              "ends it; the same command trains anew", flush=True)  # fmt: skip
     return posterior
 
 
@@ -229,8 +232,8 @@ def validate(
     keys = jax.random.split(key, 6)
     simulate = Partial(hh.simulate, protocol=observation.protocol)
     samples = posterior.sample(keys[0], config.posterior_samples)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a mode at a bound: the report says it by name
         best = posterior.map(key=keys[1])
     at_bound = tuple(
         name
@@ -239,15 +242,16 @@ def validate(
         )
         if value in (low, high)
     )
-    del caught  # said again, by name, in the report
     theta, x = jaxsbi.simulate(keys[2], simulate, posterior.prior, config.calibration)
     return Outcome(
         observation=observation,
+        config=config,
         posterior=posterior,
         samples=np.asarray(samples),
         predicted=np.asarray(jaxsbi.predict(keys[3], simulate, samples)),
         best=np.asarray(best),
         best_predicted=np.asarray(jaxsbi.predict(keys[4], simulate, jnp.tile(best, (64, 1)))),
         at_bound=at_bound,
+        from_prior=(np.asarray(theta), np.asarray(x)),
         calibration=jaxsbi.diagnostics.calibrate(keys[5], posterior, theta, x, samples=499),
     )

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from experiments import hodgkin_huxley_trust as trust
 from experiments import report
+from experiments.hodgkin_huxley_trust import FEATURE_NAMES, LEVELS
 from experiments.runs import Run, machine
 from jaxsbi import plotting
 from simulators import hodgkin_huxley as hh
 
 if TYPE_CHECKING:
-    from experiments.hodgkin_huxley import Config, Outcome
+    from experiments.hodgkin_huxley import Outcome
 
-LEVELS = (0.5, 0.8, 0.95)
-FEATURE_NAMES = tuple(f.name for f in hh.FEATURES)
 FEATURE_UNITS = tuple(f.unit for f in hh.FEATURES)
 TRACES = 3
 
@@ -76,7 +76,7 @@ def _traces(outcome: Outcome) -> dict[str, np.ndarray]:
     }
 
 
-def results(outcomes: list[Outcome], config: Config) -> dict[str, Any]:
+def results(outcomes: list[Outcome]) -> dict[str, Any]:
     """What results.json says of each observation."""
     return {"observations": {o.observation.name: _numbers(o) for o in outcomes}}
 
@@ -88,8 +88,8 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
         outcome.calibration,
     )
     names, rounds = posterior.prior.names, posterior.history.rounds
-    low, high = np.nanquantile(outcome.predicted, [0.025, 0.975], axis=0)
-    truth = observation.truth
+    low, high = trust.central(outcome.predicted)
+    truth, neuron = observation.truth, trust.nearest(outcome)
     return {
         "title": observation.title,
         "x_o": dict(zip(FEATURE_NAMES, np.asarray(observation.x_o), strict=True)),
@@ -104,6 +104,8 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
             "compile": sum(r.compile_seconds for r in rounds),
             "train": sum(r.train_seconds for r in rounds),
         },
+        "interrupted": rounds[-1].interrupted,
+        "loss_still_falling_by": trust.loss_still_falling(outcome),
         "epochs": [r.epochs for r in rounds],
         "best_validation_loss": [r.best_loss for r in rounds],
         "posterior": {
@@ -114,7 +116,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
         },
         "map_at_bound": outcome.at_bound,
         "neg_log_q_truth": None if truth is None else -float(posterior.log_prob(truth)),
-        "map_spike_count": _map_spikes(outcome),
+        "map_spike_count": trust.mode_spikes(outcome),
         "posterior_predictive": {
             name: {
                 "observed": observation.x_o[i],
@@ -123,6 +125,12 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
                 "within": bool(outcome.within[i]),
             }
             for i, name in enumerate(FEATURE_NAMES)
+        },
+        "nearest_simulated_neuron": {
+            "drawn_from": neuron.source,
+            "theta": dict(zip(names, neuron.theta, strict=True)),
+            "x": dict(zip(FEATURE_NAMES, neuron.x, strict=True)),
+            "deviations_in_posterior_sds": dict(zip(FEATURE_NAMES, neuron.deviations, strict=True)),
         },
         "calibration": {
             "draws": len(calibration.credibility),
@@ -134,59 +142,6 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
             "verdict": calibration.verdict,
         },
     }
-
-
-def _map_spikes(outcome: Outcome) -> dict[str, Any]:
-    counts = outcome.best_predicted[:, 0]
-    observed = float(outcome.observation.x_o[0])
-    return {
-        "observed": observed,
-        "median": float(np.median(counts)),
-        "share_equal": float(np.mean(counts == observed)),
-        "runs": len(counts),
-    }
-
-
-def trust(outcome: Outcome) -> list[str]:
-    """How far to trust the numbers of one observation, in sentences."""
-    calibration, spikes = outcome.calibration, _map_spikes(outcome)
-    sentences = [
-        f"Calibration, over {len(calibration.credibility)} parameter sets from the prior: "
-        f"{calibration.verdict}."
-    ]
-    missed = [n for n, ok in zip(FEATURE_NAMES, outcome.within, strict=True) if not ok]
-    if missed:
-        sentences.append(_missed(outcome, missed))
-    else:
-        sentences.append(
-            "Neurons drawn from the posterior and simulated anew hold every observed feature in "
-            "their central 95 %."
-        )
-    sentences.append(
-        f"At the mode the model fires {spikes['median']:.0f} spikes (median of {spikes['runs']} "
-        f"runs; observed: {spikes['observed']:.0f})."
-    )
-    if outcome.at_bound:
-        sentences.append(
-            f"The mode lies at a bound of the prior in {', '.join(outcome.at_bound)}: the data "
-            "would take a value beyond it, or do not constrain it."
-        )
-    return sentences
-
-
-def _missed(outcome: Outcome, missed: list[str]) -> str:
-    low, high = np.nanquantile(outcome.predicted, [0.025, 0.975], axis=0)
-    x_o = np.asarray(outcome.observation.x_o)
-    said = [
-        f"{name} (observed {x_o[i]:.4g}, simulated {low[i]:.4g} to {high[i]:.4g})"
-        for i, name in enumerate(FEATURE_NAMES)
-        if name in missed
-    ]
-    return (
-        f"Neurons drawn from the posterior do not reach {', '.join(said)}: within this prior the "
-        "model has no neuron that matches all seven features at once, so the posterior is the "
-        "compromise nearest to the recording, and its width should not be taken at its word."
-    )
 
 
 def write(study: Run, outcomes: list[Outcome], figures: dict[str, dict[str, Path]]) -> Path:
@@ -237,7 +192,7 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         ],
         caption="Posterior mean, standard deviation and mode of each parameter.",
     )
-    low, high = np.nanquantile(outcome.predicted, [0.025, 0.975], axis=0)
+    low, high = trust.central(outcome.predicted)
     features = report.Table(
         ("feature", "unit", "observed", "2.5 %", "97.5 %", "held"),
         [
@@ -249,12 +204,13 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
     captions = {
         "posterior": "Posterior over the prior's range: marginals, and the regions that hold 50, "
         "80 and 95 % of each pair.",
-        "traces": "Voltage: observed, at the mode, and at posterior samples, each with its own "
-        "noise.",
+        "traces": f"Voltage: {_observed(outcome)}at the mode, and at posterior samples, each with "
+        "its own noise.",
         "predictive": "Features of re-simulated posterior samples, and the observed ones.",
         "ranks": "Ranks of true parameters among posterior samples; flat if calibrated.",
         "coverage": "Share of true parameters inside the region of each credibility.",
-        "losses": "Training and validation loss.",
+        "losses": "Training loss, of weights still in motion, and validation loss, on rows held "
+        "out and with the average of the weights that is kept; it may lie below the other.",
     }
     return report.Section(
         observation.title[0].upper() + observation.title[1:],
@@ -265,11 +221,17 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
                 if truth is not None
                 else "The recording is represented by its features."
             ),
-            *trust(outcome),
+            *trust.sentences(outcome),
         ],
         figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
         tables=[parameters, features],
     )
+
+
+def _observed(outcome: Outcome) -> str:
+    if outcome.observation.voltage is None:
+        return "of the recording only the features are at hand; "
+    return "observed, "
 
 
 def _yes(flag: bool) -> str:
@@ -285,6 +247,6 @@ def summarise(outcomes: list[Outcome]) -> None:
             column = outcome.samples[:, i]
             known = "" if truth is None else f"   truth {float(truth[i]):.4g}"
             print(f"  {name:>8} {column.mean():9.4g} ± {column.std():<9.3g} {unit:<12}{known}")
-        for sentence in trust(outcome):
+        for sentence in trust.sentences(outcome):
             print(f"  {sentence}")
     print()

@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import allen, nwb
+from experiments import allen, npz, nwb
 from simulators import hodgkin_huxley as hh
 
 JUNCTION_POTENTIAL = -14.0  # mV, added to every recorded voltage
+COARSEST = 0.1  # ms; with longer steps the simulated spikes are no longer the model's
 FEATURES_CSV = Path(__file__).parent / "data" / "allen_features.csv"
 STEP_COLUMNS = tuple(
     "amplitude_ua_per_cm2 soma_area_cm2 t_on_ms t_off_ms dt_ms duration_ms v0_mv".split()
@@ -68,6 +69,11 @@ class Recording:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name}: expected a number above 0, came {value}")
+        if self.dt > COARSEST:
+            raise ValueError(
+                f"dt: expected samples at most {COARSEST:g} ms apart, the model's coarsest step, "
+                f"came {self.dt:g} ms; take a finer recording, and give dt in ms"
+            )
         if not 0 < self.t_on < self.t_off <= self.duration:
             raise ValueError(
                 f"t_on, t_off: expected 0 < t_on < t_off ≤ {self.duration:g} ms (the duration), "
@@ -206,40 +212,16 @@ def _observation(row: dict[str, str]) -> Observation:
 
 
 def _read_npz(path: Path, sweep: int | None, soma_area: float | None) -> Recording:
-    with np.load(path, allow_pickle=False) as file:
-        needed = ("voltage_mv", "current_ua", "dt_ms")
-        missing = [name for name in needed if name not in file]
-        if missing:
-            raise ValueError(
-                f"{path}: expected arrays {', '.join(needed)}, came a file without "
-                f"{', '.join(missing)} (it has: {', '.join(file) or 'none'})"
-            )
-        arrays = {name: file[name] for name in file}
-    found = int(arrays["sweep"]) if "sweep" in arrays else None
-    if sweep is not None and sweep != found:
-        raise ValueError(f"sweep: expected sweep {sweep} in {path.name}, came sweep {found}")
-    current, dt = np.asarray(arrays["current_ua"], np.float64), float(arrays["dt_ms"])
-    if "t_on_ms" in arrays and "t_off_ms" in arrays:
-        t_on, t_off = float(arrays["t_on_ms"]), float(arrays["t_off_ms"])
-    else:
-        step = nwb.find_step(current, dt)
-        if step is None:
-            raise ValueError(
-                f"{path}: expected t_on_ms and t_off_ms, or one constant current step that tells "
-                "them, came neither; add the two arrays"
-            )
-        t_on, t_off = step[0] * dt, step[1] * dt
-    if soma_area is None and "soma_area_cm2" in arrays:
-        soma_area = float(arrays["soma_area_cm2"])
+    found = npz.read(path, sweep)
     return Recording(
-        _corrected(arrays["voltage_mv"]),
-        current,
-        dt,
-        t_on,
-        t_off,
-        _known_area(soma_area, path),
-        str(arrays.get("cell_id", path.stem)),
-        found,
+        _corrected(found.voltage),
+        found.current,
+        found.dt,
+        found.t_on,
+        found.t_off,
+        _known_area(found.soma_area if soma_area is None else soma_area, path),
+        found.cell,
+        found.number,
     )
 
 

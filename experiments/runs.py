@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -18,58 +20,70 @@ import numpy as np
 from jaxsbi.compilation import compile_clock
 
 SETTINGS, RESULTS, TIMES = "run.json", "results.json", "stages.json"
+SAME = 1e-5  # features of one recording from its trace and from the table agree to 10⁻⁶
+SHOWN = 3
+ABSENT = "absent"
 PACKAGES = ("jaxsbi", "jax", "jaxlib", "flax", "optax", "distrax", "diffrax", "numpyro", "numpy")
 
 
 class Run:
     """One run of one study in one folder: new, or taken up again where it stopped.
 
-    `settings` (study, preset, seed, …) are what makes two runs the same. A folder of another run,
-    or of something else, is refused with a ValueError and left as it is.
+    `settings` (study, preset, seed, …) are what makes two runs the same; numbers may differ by
+    `SAME`, relatively. A folder of another run, or of something else, is refused with a ValueError
+    and left as it is; so is one in which `folders` cannot be written, before any work is done.
     """
 
-    def __init__(self, folder: str | os.PathLike, settings: dict[str, Any]):
-        self.folder, self.settings = Path(folder), settings
+    def __init__(
+        self, folder: str | os.PathLike, settings: dict[str, Any], folders: Sequence[str] = ()
+    ):
+        self.folder, self.settings = Path(folder), json.loads(_text(settings))
         self.stages: dict[str, dict[str, float]] = {}
-        path = self.folder / SETTINGS
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"--out {folder} must be a folder, but it is a file; choose another")
-        if self.folder.is_dir() and any(self.folder.iterdir()):
-            self._take_up(path)
-            return
+        is_new = not (self.folder.is_dir() and any(self.folder.iterdir()))
+        if not is_new:
+            self._take_up()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_json(path, settings)
+            if is_new:
+                _write_json(self.folder / SETTINGS, self.settings)
+            for name in ("", *folders):
+                (self.folder / name).mkdir(exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.folder / name):
+                    pass
         except OSError as error:
             raise ValueError(
-                f"--out {folder} cannot be written ({error.strerror}); choose another folder"
+                f"--out {folder} cannot be written ({error.strerror}: {error.filename}); choose "
+                "another folder"
             ) from error
 
-    def _take_up(self, path: Path) -> None:
+    def _take_up(self) -> None:
         try:
-            found = json.loads(path.read_text())
-        except (OSError, ValueError):
+            found = dict(json.loads((self.folder / SETTINGS).read_text()))
+        except (OSError, ValueError, TypeError):
             raise ValueError(
                 f"--out {self.folder} is not empty and holds no run; choose a new folder"
             ) from None
-        wanted = json.loads(json.dumps(self.settings))
-        differing = [
-            f"{name} {found.get(name)!r}, not {wanted.get(name)!r}"
-            for name in sorted(set(found) | set(wanted))
-            if found.get(name) != wanted.get(name)
-        ]
+        differing = differences(found, self.settings)
         if differing:
+            more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
             raise ValueError(
-                f"--out {self.folder} holds another run ({'; '.join(differing)}); choose another "
-                "folder"
+                f"--out {self.folder} holds another run ({'; '.join(differing[:SHOWN])}{more}); "
+                "choose another folder"
             )
         times = self.folder / TIMES
-        if times.exists():
-            self.stages = json.loads(times.read_text())
-
-    @property
-    def is_finished(self) -> bool:
-        return (self.folder / RESULTS).exists()
+        try:
+            stages = json.loads(times.read_text()) if times.exists() else {}
+            self.stages = {
+                name: {kind: float(stage[kind]) for kind in ("compile_s", "run_s")}
+                for name, stage in stages.items()
+            }
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            raise ValueError(
+                f"{times} was cut or altered: expected the times of this run's stages; remove it, "
+                "nothing but the times is lost"
+            ) from None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -90,7 +104,7 @@ class Run:
             path,
             {
                 "settings": self.settings,
-                "versions": {name: _version(name) for name in PACKAGES},
+                "versions": {name: version(name) for name in PACKAGES},
                 "machine": machine(),
                 "wall_time_s": round(total, 1),
                 "stages": self.stages,
@@ -98,6 +112,38 @@ class Run:
             },
         )
         return path
+
+
+def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
+    """Where two trees of settings differ, each as "name found, not wanted"."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return [
+            difference
+            for key in dict.fromkeys([*wanted, *found])
+            for difference in differences(
+                found.get(key, ABSENT), wanted.get(key, ABSENT), f"{name}.{key}".lstrip(".")
+            )
+        ]
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        return [
+            difference
+            for i, pair in enumerate(zip(found, wanted, strict=True))
+            for difference in differences(*pair, f"{name}[{i}]")
+        ]
+    return [] if _same(found, wanted) else [f"{name} {_short(found)}, not {_short(wanted)}"]
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    if all(isinstance(value, float) for value in (found, wanted)):
+        both_nan = math.isnan(found) and math.isnan(wanted)
+        return both_nan or math.isclose(found, wanted, rel_tol=SAME, abs_tol=1e-12)
+    return found == wanted
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "given" if value else "empty"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:60]
 
 
 def machine() -> dict[str, Any]:
@@ -121,7 +167,7 @@ def _processor() -> str:
         return platform.processor()
 
 
-def _version(name: str) -> str:
+def version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -130,8 +176,12 @@ def _version(name: str) -> str:
 
 def _write_json(path: Path, content: Any) -> None:
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1, default=_plain, ensure_ascii=False) + "\n")
+    part.write_text(_text(content) + "\n")
     os.replace(part, path)
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, indent=1, default=_plain, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

@@ -4,9 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+import jaxsbi
+from experiments import hodgkin_huxley as study
+from experiments import recordings, runs
+from experiments.__main__ import app
+from simulators import hodgkin_huxley as hh
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ("hodgkin_huxley", "--preset", "smoke")
@@ -42,8 +53,12 @@ def test_the_study_writes_numbers_figures_posteriors_and_a_page(finished):
     assert set(synthetic["calibration"]["coverage"]) == {"0.5", "0.8", "0.95"}
     assert all(set(stage) == {"compile_s", "run_s"} for stage in results["stages"].values())
     assert results["versions"]["jax"]
+    for found in results["observations"].values():
+        assert found["interrupted"] is False
+        assert set(found["nearest_simulated_neuron"]["theta"]) == set(found["posterior"])
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 12
+    assert page.count(">Voltage: observed") == 1  # of the cell, only features are at hand
     assert len(list((out / "figures").glob("*.png"))) == 12
 
 
@@ -77,27 +92,25 @@ def test_another_run_is_refused_and_nothing_is_touched(finished):
         ((*STUDY, "--cell", "README.md"), "README.md"),
         ((*STUDY, "--data", "nowhere"), "--data nowhere"),
         ((*STUDY, "--cell", "a.npz", "--download", "5"), "--cell, --download"),
+        ((*STUDY, "--sweep", "3"), "--sweep belongs to a recording"),
+        ((*STUDY, "--soma-area", "1e-4"), "--soma-area belongs to a recording"),
         ((*STUDY, "--out", "README.md"), "--out README.md"),
         ((*STUDY, "--out", "experiments"), "--out experiments"),
         ((*STUDY, "--out", "/proc/nowhere"), "--out /proc/nowhere"),
     ],
 )
-def test_bad_input_gives_one_clear_line_and_status_2(arguments, message):
-    done = command(*arguments)
-    assert done.returncode == 2
+def test_bad_input_gives_one_clear_line_and_status_2(arguments, message, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("JAXSBI_DATA", raising=False)
+    done = CliRunner().invoke(app, [*arguments, "--no-cache"])
+    assert done.exit_code == 2 and isinstance(done.exception, SystemExit)
     last = done.stderr.strip().splitlines()[-1]
     assert last.lower().startswith("error")
     assert message in last
-    assert "Traceback" not in done.stderr
 
 
 def test_a_recording_of_ones_own_is_inferred(tmp_path):
     """A short recording made by the model itself, through --cell."""
-    import jax
-    import numpy as np
-
-    from simulators import hodgkin_huxley as hh
-
     trace = hh.trace(jax.random.key(0), np.asarray(hh.NOMINAL))
     area = 1e-4
     np.savez(
@@ -111,3 +124,98 @@ def test_a_recording_of_ones_own_is_inferred(tmp_path):
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert list(results["observations"]) == ["cell_7"]
     assert results["observations"]["cell_7"]["x_o"]["spike count"] == 5
+    arguments = [*STUDY, "--no-cache", "--cell", tmp_path / "mine.npz", "--out", tmp_path / "out"]
+    again = CliRunner().invoke(app, [*map(str, arguments), "--soma-area", "5e-4"])
+    assert again.exit_code == 2  # the features are the same, the current density is not
+    assert "another run (observations.cell_7.current_rms" in again.stderr
+
+
+def test_runs_of_different_options_have_different_default_folders():
+    mine, other = Path("a/mine.npz"), Path("a/other.npz")
+    options = [
+        study.Options(), study.Options(all_cells=True), study.Options(download=5),
+        study.Options(mine), study.Options(other), study.Options(mine, sweep=3),
+        study.Options(mine, sweep=4), study.Options(mine, soma_area=1e-4),
+        study.Options(mine, soma_area=5e-4), study.Options(download=5, sweep=3),
+    ]  # fmt: skip
+    assert len({study.folder_name("smoke", 0, o) for o in options}) == len(options)
+
+
+def test_another_current_or_another_configuration_is_another_run():
+    """Neither shows in x_o: a soma of another area only scales the current density."""
+    x_o = np.arange(7.0)
+    reference = study.Observation("a", "a", x_o, hh.step(1.0)).settings
+    for protocol in (
+        hh.step(5.0),
+        hh.step(1.0, v0=-71.0),
+        hh.step(1.0, t_on=20.0),
+        hh.step(1.0, dt=0.02),
+        hh.Protocol(hh.step(1.0).current[::-1], -70.0, 10.0, 110.0, 0.01),
+    ):
+        changed = study.Observation("a", "a", x_o, protocol).settings
+        assert runs.differences(reference, changed)
+    assert not runs.differences(reference, study.Observation("b", "b", x_o, hh.step(1.0)).settings)
+    smoke = study.PRESETS["smoke"]
+    for changes in (
+        {"cell_simulations": 501},
+        {"estimator": jaxsbi.mdn(components=2)},
+        {"training": jaxsbi.Training(anneal=10, max_epochs=31)},
+    ):
+        named = runs.differences(smoke.settings, replace(smoke, **changes).settings)
+        assert named and all(difference.startswith(*changes) for difference in named)
+
+
+def test_a_cell_is_the_same_with_and_without_its_recording(data):
+    folder = data("allen")
+    for known in recordings.read_features():
+        cell = known.name.split()[1].rstrip(",")
+        with_trace, without = study._known_cell(cell, folder), study._known_cell(cell, None)
+        assert with_trace.voltage is not None and without.voltage is None
+        assert with_trace.name == without.name
+        assert not runs.differences(with_trace.settings, without.settings)
+
+
+def test_the_name_of_a_cell_never_leads_out_of_the_folder():
+    voltage = -70 + np.sin(np.arange(400.0))
+    current = np.where(np.arange(400) >= 100, 1e-4, 0.0)
+    recording = recordings.Recording(
+        voltage, current, 0.02, 2.0, 7.98, soma_area=1e-4, cell="../../x/ü y"
+    )
+    assert study._recorded(recording).name == "cell__x_ü_y"
+
+
+def test_ctrl_c_ends_the_command_with_one_line(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "run", interrupted)
+    done = CliRunner().invoke(app, [*STUDY, "--no-cache"])
+    assert done.exit_code == 130
+    assert done.stderr.count("\n") == 1 and "the same command goes on" in done.stderr
+
+
+class Trained:
+    """A posterior as far as a run keeps it."""
+
+    def __init__(self, interrupted):
+        self.history = [SimpleNamespace(interrupted=interrupted)]
+
+    def save(self, folder):
+        folder.mkdir()
+        (folder / "interrupted").write_text(str(self.history[-1].interrupted))
+
+
+def test_an_interrupted_training_is_not_taken_for_a_finished_one(monkeypatch, tmp_path, capsys):
+    observation = study.Observation("a", "a", np.zeros(7), hh.DEFAULT)
+    trainings = [Trained(True), Trained(False)]
+    monkeypatch.setattr(jaxsbi, "infer", lambda *_, **__: trainings.pop(0))
+    monkeypatch.setattr(
+        jaxsbi, "load", lambda folder: Trained((folder / "interrupted").read_text() == "True")
+    )
+    kept = []
+    for _ in range(3):  # the same command three times; the third has nothing left to train
+        run = runs.Run(tmp_path / "out", {"seed": 0}, folders=("posterior",))
+        posterior = study.infer_parameters(None, run, observation, study.PRESETS["smoke"])
+        kept.append(posterior.history[-1].interrupted)
+    assert kept == [True, False, False] and not trainings
+    assert capsys.readouterr().out.count("training interrupted") == 1

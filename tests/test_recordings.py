@@ -233,7 +233,11 @@ RAMP = np.linspace(0, 1e-4, 5000)
         ({"t_on_ms": None, "current_ua": RAMP}, "t_on_ms and t_off_ms, or one constant"),
         ({"t_on_ms": 90.0}, "0 < t_on < t_off ≤ 99.98"),
         ({"dt_ms": 0.0, "t_on_ms": 1.0}, "dt: expected a number above 0"),
-        ({"dt_ms": "fast"}, "could not convert"),
+        ({"dt_ms": "fast"}, "dt_ms: expected real numbers, came dtype <U4"),
+        ({"dt_ms": [0.02, 0.02]}, "dt_ms: expected one finite number, came "),
+        ({"dt_ms": 5.0, "t_off_ms": 800.0}, "dt: expected samples at most 0.1 ms apart"),
+        ({"voltage_mv": np.full(5000, "-60")}, "voltage_mv: expected real numbers, came dtype <U3"),
+        ({"voltage_mv": np.full(5000, -60 + 1j)}, "voltage_mv: .* came dtype complex128"),
         ({"soma_area_cm2": None}, "soma_area: expected the membrane area of a.npz in cm²"),
         ({"soma_area_cm2": -1.0}, "soma_area: expected a number above 0"),
         ({"voltage_mv": np.full(5000, -0.06)}, "in mV, came 0.06 as its largest"),
@@ -281,6 +285,14 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
     (tmp_path / "b.npy").rename(tmp_path / "b.npz")
     with pytest.raises(ValueError, match="expected a whole .npz recording"):
         recordings.load(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("content", [np.random.default_rng(0).bytes(999), b"1,2", b"\x80\x04K"])
+def test_a_file_of_anything_is_no_recording_and_no_advice_to_trust_it_is_given(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="expected a whole .npz recording") as caught:
+        recordings.load(tmp_path / "a.npz")
+    assert "pickle" not in str(caught.value)
 
 
 def test_a_table_that_is_none_is_refused(tmp_path):

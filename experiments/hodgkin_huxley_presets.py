@@ -1,0 +1,64 @@
+"""How much of everything the Hodgkin–Huxley study does, from a test to the paper's budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import jaxsbi
+from jaxsbi.types import Estimator
+
+
+@dataclass(frozen=True)
+class Config:
+    """How much of everything: simulations per observation, the density and how it is trained."""
+
+    simulations: int
+    cell_simulations: int
+    estimator: Estimator
+    training: jaxsbi.Training
+    calibration: int = 1000
+    posterior_samples: int = 1000
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of it as plain values: what tells the posteriors of two configurations apart."""
+        training = {
+            f.name: getattr(self.training, f.name)
+            for f in fields(self.training)
+            if f.name != "optimizer"
+        }
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return own | {"estimator": self.estimator.spec(), "training": training}
+
+
+PRESETS = {
+    "smoke": Config(
+        simulations=500,
+        cell_simulations=500,
+        estimator=jaxsbi.mdn(components=1),
+        training=jaxsbi.Training(anneal=10, max_epochs=30),
+        calibration=50,
+        posterior_samples=50,
+    ),
+    "laptop": Config(
+        simulations=75_000,  # equal sizes, so that both trainings share one compilation
+        cell_simulations=75_000,
+        estimator=jaxsbi.nsf(layers=3, hidden=(100, 100)),
+        training=jaxsbi.Training(learning_rate=0.01, max_epochs=30, anneal=30),
+    ),
+    "gpu": Config(
+        simulations=1_000_000,
+        cell_simulations=250_000,
+        estimator=jaxsbi.nsf(hidden=(128, 128)),
+        training=jaxsbi.Training(batch_size=2000),
+        posterior_samples=5000,
+    ),
+    "paper": Config(
+        simulations=100_000,
+        cell_simulations=250_000,
+        estimator=jaxsbi.maf(layers=5, hidden=(50, 50)),
+        training=jaxsbi.Training(batch_size=500),
+        posterior_samples=5000,
+    ),
+}

@@ -1,0 +1,266 @@
+"""How far to trust a posterior of the Hodgkin–Huxley study: checks, and each in a sentence.
+
+Three questions: was the density trained to the end, are its widths right over the prior, and do
+neurons drawn from it behave like the observed one? Every claim rests on simulations at hand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from jaxsbi.diagnostics import Calibration, holm
+from simulators import hodgkin_huxley as hh
+
+if TYPE_CHECKING:
+    from experiments.hodgkin_huxley import Outcome
+
+LEVELS = (0.5, 0.8, 0.95)
+FEATURE_NAMES = tuple(f.name for f in hh.FEATURES)
+FALLING = 0.01  # nats; a loss that fell by less over the last tenth of the epochs has settled
+GAP = 0.05  # of coverage; a smaller one does no harm
+CHANCE = 0.01
+
+
+def sentences(outcome: Outcome) -> list[str]:
+    """How far to trust the numbers of one observation."""
+    said = [
+        *_of_training(outcome),
+        *_of_calibration(outcome.calibration),
+        *(_of_missed(outcome) or _of_held(outcome)),
+        _of_mode(outcome),
+    ]
+    if outcome.at_bound:
+        said.append(
+            f"The mode lies at a bound of the prior in {', '.join(outcome.at_bound)}: the data "
+            "would take a value beyond it, or do not constrain it."
+        )
+    return said
+
+
+def central(x: np.ndarray) -> np.ndarray:
+    """Ends of the central 95 % of each feature (2, 7); runs without the feature do not count."""
+    return np.nanquantile(x, [0.025, 0.975], axis=0)
+
+
+def is_held(x_o: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Which observed features lie in the central 95 % of simulated ones, up to rounding (7,)."""
+    low, high = central(x)
+    rounding = 1e-6 * np.abs(x_o)
+    return (x_o >= low - rounding) & (x_o <= high + rounding)
+
+
+def mode_spikes(outcome: Outcome) -> dict[str, Any]:
+    """Spikes of the mode, run many times, beside the observed count."""
+    counts = outcome.best_predicted[:, 0]
+    observed = float(outcome.observation.x_o[0])
+    return {
+        "observed": observed,
+        "median": float(np.median(counts)),
+        "share_equal": float(np.mean(counts == observed)),
+        "runs": len(counts),
+        "share_equal_among_samples": float(np.mean(outcome.predicted[:, 0] == observed)),
+    }
+
+
+class Nearest(NamedTuple):
+    """The simulated neuron whose largest deviation is least, in sds of posterior predictions."""
+
+    source: str
+    theta: np.ndarray
+    x: np.ndarray
+    deviations: np.ndarray
+
+    @property
+    def worst(self) -> int:
+        return int(np.argmax(self.deviations))
+
+
+def nearest(outcome: Outcome) -> Nearest:
+    """Of all neurons simulated at hand the one nearest to the observation in all features."""
+    x_o = np.asarray(outcome.observation.x_o)
+    width = np.ptp(central(outcome.predicted), axis=0)
+    scale = np.where(width > 0, width, np.maximum(1e-3 * np.abs(x_o), 1e-6)) / (2 * 1.96)
+    found = []
+    for source, theta, x in (
+        ("the posterior", outcome.samples, outcome.predicted),
+        ("the mode", np.broadcast_to(outcome.best, (len(outcome.best_predicted), 8)),
+         outcome.best_predicted),
+        ("the prior", *outcome.from_prior),
+    ):  # fmt: skip
+        deviations = np.nan_to_num(np.abs(x - x_o) / scale, nan=np.inf)
+        i = int(np.argmin(deviations.max(axis=1)))
+        found.append(Nearest(source, theta[i], x[i], deviations[i]))
+    return min(found, key=lambda neuron: neuron.deviations.max())
+
+
+def loss_still_falling(outcome: Outcome) -> float | None:
+    """How far the loss fell over the last tenth of a training that its budget ended, else None."""
+    last = outcome.posterior.history[-1]
+    tenth = max(1, last.epochs // 10)
+    if last.interrupted or last.epochs < outcome.config.training.max_epochs or last.epochs < 2:
+        return None
+    losses = np.minimum.accumulate(last.validation_losses)
+    fall = float(losses[-1 - min(tenth, last.epochs - 1)] - losses[-1])
+    return fall if fall > FALLING else None
+
+
+def _of_training(outcome: Outcome) -> list[str]:
+    last, budget = outcome.posterior.history[-1], outcome.config.training.max_epochs
+    if last.interrupted:
+        return [
+            f"Training was interrupted after {last.epochs} of at most {budget} epochs: this is "
+            "the best density until then. The same command trains it anew, to the end."
+        ]
+    fall = loss_still_falling(outcome)
+    if fall is None:
+        return []
+    return [
+        f"Training was stopped by its budget of {budget} epochs while the loss still fell (by "
+        f"{fall:.2f} nats over the last tenth of them): a longer one should sharpen the posterior."
+    ]
+
+
+def _of_calibration(calibration: Calibration) -> list[str]:
+    n = len(calibration.credibility)
+    said = [f"Calibration, over {n} parameter sets from the prior: {calibration.verdict}."]
+    reached = calibration.coverage(LEVELS)
+    gaps = reached - np.asarray(LEVELS)
+    real = holm(
+        np.array([
+            stats.binomtest(round(share * n), n, level).pvalue
+            for share, level in zip(reached, LEVELS, strict=True)
+        ]),
+        CHANCE,
+    )  # fmt: skip
+    if wide := _levels(real & (gaps > 0), reached):
+        said.append(
+            f"Its regions are too wide: {wide}. They err on the safe side; the observation "
+            "narrows the parameters down further than they say."
+        )
+    if narrow := _levels(real & (gaps < 0), reached):
+        said.append(
+            f"Its regions are too narrow: {narrow}. Do not rely on their width; the truth lies "
+            "outside more often than they say. More simulations, or a longer training, mend it."
+        )
+    leaning = [_leaning(calibration, i) for i in np.flatnonzero(calibration.rejected())]
+    if np.max(np.abs(gaps)) > GAP and not real.any() and not leaning:
+        said.append(f"Over {n} parameter sets, a gap of coverage of this size may be chance.")
+    if leaning:
+        said.append(f"Beside the true parameters the posterior is {', '.join(leaning)}.")
+    return said
+
+
+def _levels(chosen: np.ndarray, reached: np.ndarray) -> str:
+    levels = [f"{100 * LEVELS[i]:.0f}" for i in np.flatnonzero(chosen)]
+    shares = [f"{100 * reached[i]:.0f}" for i in np.flatnonzero(chosen)]
+    if not levels:
+        return ""
+    return f"those of {_and(levels)} % hold the truth in {_and(shares)} % of the cases"
+
+
+def _leaning(calibration: Calibration, i: int) -> str:
+    """In which direction ranks are off: by their mean, or by their spread about it."""
+    u = (calibration.ranks[:, i] + 0.5) / (calibration.samples + 1)
+    shift = (u.mean() - 0.5) * np.sqrt(12 * len(u))
+    spread = (np.mean((u - 0.5) ** 2) - 1 / 12) * np.sqrt(180 * len(u))
+    if abs(shift) > abs(spread):
+        word = "too low" if shift > 0 else "too high"
+    else:
+        word = "too narrow" if spread > 0 else "too wide"
+    return f"{word} in {calibration.names[i]}"
+
+
+def _of_held(outcome: Outcome) -> list[str]:
+    x_o = np.asarray(outcome.observation.x_o)
+    said = (
+        "Neurons drawn from the posterior and simulated anew hold every observed feature in "
+        "their central 95 %."
+    )
+    _, from_prior = outcome.from_prior
+    if is_held(x_o, from_prior).all():
+        width = np.ptp(central(outcome.predicted), axis=0)
+        narrower = np.median(np.ptp(central(from_prior), axis=0) / np.maximum(width, 1e-9))
+        said += (
+            f" So do neurons drawn from the prior, but the posterior's ranges are {narrower:.2g} "
+            "times narrower (median over features)."
+            if narrower >= 2
+            else " This says little: neurons drawn from the prior hold them too, in ranges "
+            f"{narrower:.2g} times as wide (median over features)."
+        )
+    return [said]
+
+
+def _of_missed(outcome: Outcome) -> list[str]:
+    """What the posterior does not hold, and what the simulations at hand say of the model."""
+    x_o = np.asarray(outcome.observation.x_o)
+    low, high = central(outcome.predicted)
+    missed = np.flatnonzero(~outcome.within)
+    if not missed.size:
+        return []
+    ranges = [
+        f"{FEATURE_NAMES[i]} (observed {x_o[i]:.4g}, simulated {low[i]:.4g} to {high[i]:.4g})"
+        for i in missed
+    ]
+    n, drawn = len(outcome.predicted), outcome.posterior.history.simulations
+    neuron = nearest(outcome)
+    worst = neuron.worst
+    return [
+        f"Neurons drawn from this posterior do not hold {_and(ranges)} in their central 95 %.",
+        *(_beyond(outcome, i, x_o[i] > high[i]) for i in missed),
+        f"Of all neurons simulated for these checks, the one nearest to the observation in all "
+        f"seven features at once (drawn from {neuron.source}) is farthest from it in "
+        f"{FEATURE_NAMES[worst]}: {neuron.x[worst]:.4g} for {x_o[worst]:.4g}, "
+        f"{neuron.deviations[worst]:.2g} standard deviations of the {n:,} posterior ones. "
+        "Its parameters are in results.json.",
+        f"This is a limit of this posterior, and not yet one of the model: the density was learned "
+        f"from {drawn:,} simulations and may be off where neurons like this one are rare among "
+        "them. More simulations (a larger preset) tell the two apart.",
+    ]
+
+
+def _beyond(outcome: Outcome, i: int, above: bool) -> str:
+    """How many single neurons reach a feature that lies above, or below, the central range."""
+    sign, x_o = (1 if above else -1), float(outcome.observation.x_o[i])
+    counts = [
+        (int(np.sum(sign * x[:, i] >= sign * x_o)), f"{len(x):,} {source}")
+        for x, source in (
+            (outcome.predicted, "drawn from the posterior"),
+            (outcome.best_predicted, "runs of the mode"),
+            (outcome.from_prior[1], "drawn from the prior"),
+        )
+    ]
+    where = f"{FEATURE_NAMES[i]} of {x_o:.4g} or {'more' if above else 'less'}"
+    if not any(count for count, _ in counts):
+        return f"No neuron among {_and([name for _, name in counts])} has a {where}."
+    found = _and([f"{count} of {name}" for count, name in counts])
+    return f"Single neurons reach it: {found} have a {where}."
+
+
+def _of_mode(outcome: Outcome) -> str:
+    spikes = mode_spikes(outcome)
+    said = (
+        f"At the mode the model fires {spikes['median']:.0f} spikes (median of {spikes['runs']} "
+        f"runs; observed: {spikes['observed']:.0f})."
+    )
+    if spikes["median"] == spikes["observed"]:
+        return said
+    share = spikes["share_equal_among_samples"]
+    said += (
+        " The mode is the peak of the learned density and not a fit to the trace: another count "
+        "there says that the density does not tell these counts apart. "
+        if outcome.within[0]
+        else " Do not take the mode for this neuron. "
+    )
+    return said + (
+        f"{100 * share:.2g} % of the posterior samples fire {spikes['observed']:.0f}: take single "
+        "neurons from these."
+        if share
+        else f"No posterior sample fires {spikes['observed']:.0f} either."
+    )
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), words[-1]])

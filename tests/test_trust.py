@@ -1,0 +1,169 @@
+"""What the report says of a posterior: nothing that the simulations at hand do not bear out."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from experiments import hodgkin_huxley as study
+from experiments import hodgkin_huxley_trust as trust
+from jaxsbi.diagnostics import Calibration
+from jaxsbi.ledger import Ledger, Round
+from simulators import hodgkin_huxley as hh
+
+N = 1000
+NAMES = tuple(p.name for p in hh.PARAMETERS)
+CENTRE = np.array([12.0, -86.6, 0.06, -59.7, 73.6, 4.5, 40.0])
+SPREAD = np.array([2.0, 0.5, 0.01, 1.0, 10.0, 0.5, 5.0])
+GRID = (np.arange(N) + 0.5) / N
+
+
+def features(rng, n=N, width=1.0):
+    x = CENTRE + width * SPREAD * rng.uniform(-1, 1, (n, 7))
+    x[:, 0] = np.round(x[:, 0])
+    return x
+
+
+def calibration(credibility=GRID, ranks=None):
+    ranks = np.tile((500 * GRID).astype(int)[:, None], (1, 8)) if ranks is None else ranks
+    p_values = np.where((ranks == ranks[:, :1]).all(axis=0), 0.5, 1e-9)
+    return Calibration(NAMES, 499, ranks, p_values, np.asarray(credibility))
+
+
+def outcome(x_o=CENTRE, losses=(3.0, 2.0, 2.0), interrupted=False, **changes):
+    """A sound posterior of a neuron in the middle of everything, but for the changes."""
+    rng = np.random.default_rng(0)
+    budget = study.PRESETS["smoke"].training.max_epochs
+    losses = np.concatenate([losses, np.full(max(0, budget - len(losses)), min(losses))])
+    losses = tuple(losses[: budget - 1] if interrupted else losses)
+    last = Round(
+        drawn=75_000, valid=75_000, used=75_000, simulate_seconds=1.0, compile_seconds=1.0,
+        train_seconds=1.0, compilations=1, best_epoch=int(np.argmin(losses)),
+        best_loss=float(min(losses)), interrupted=interrupted, training_losses=losses,
+        validation_losses=losses,
+    )  # fmt: skip
+    whole = {
+        "observation": study.Observation("a", "a", np.asarray(x_o, float), hh.DEFAULT),
+        "config": study.PRESETS["smoke"],
+        "posterior": SimpleNamespace(history=Ledger("npe", (last,))),
+        "samples": rng.uniform(size=(N, 8)),
+        "predicted": features(rng),
+        "best": np.arange(8.0),
+        "best_predicted": np.tile(CENTRE, (64, 1)),
+        "at_bound": (),
+        "from_prior": (rng.uniform(size=(N, 8)), features(rng, width=20.0)),
+        "calibration": calibration(),
+    }
+    return study.Outcome(**(whole | changes))
+
+
+def said(*args, **changes):
+    return " ".join(trust.sentences(outcome(*args, **changes)))
+
+
+def test_a_sound_posterior_is_reported_without_a_warning():
+    text = said()
+    for word in ("budget", "interrupted", "too wide", "too narrow", "do not", "Do not", "little"):
+        assert word not in text
+    assert "hold every observed feature" in text and "20 times narrower" in text
+
+
+def test_a_feature_beyond_the_posterior_is_no_claim_about_the_model():
+    x_o = CENTRE + [0, 0, 0, 0, 0, 0.49, 0]  # skewness, just within what single neurons do
+    found = outcome(x_o)
+    reaching = int(np.sum(found.predicted[:, 5] >= x_o[5]))
+    assert reaching > 0 and not found.within[5]
+    text = said(x_o)
+    assert "Neurons drawn from this posterior do not hold skewness (observed 4.99," in text
+    assert f"Single neurons reach it: {reaching} of 1,000 drawn from the posterior" in text
+    assert "not yet one of the model: the density was learned from 75,000 simulations" in text
+    assert "no neuron that matches" not in text and "compromise" not in text
+
+
+def test_a_feature_that_no_simulation_reaches_is_said_to_be_so():
+    text = said(CENTRE - [0, 100, 0, 0, 0, 0, 0])
+    assert "No neuron among 1,000 drawn from the posterior, 64 runs of the mode and 1,000 " in text
+    assert "has a resting mean of -186.6 or less" in text
+
+
+def test_the_nearest_neuron_is_looked_for_among_posterior_mode_and_prior():
+    x_o = CENTRE + 5 * SPREAD
+    for source in ("the posterior", "the mode", "the prior"):
+        found = outcome(x_o)
+        place = {
+            "the posterior": found.predicted[7:8],
+            "the mode": found.best_predicted[3:4],
+            "the prior": found.from_prior[1][9:10],
+        }[source]
+        place[:] = x_o + [0, 0, 0, 0, 0, 0, 1e-3]
+        neuron = trust.nearest(found)
+        assert neuron.source == source
+        assert trust.FEATURE_NAMES[neuron.worst] == "kurtosis"
+        theta = {
+            "the posterior": found.samples[7],
+            "the mode": found.best,
+            "the prior": found.from_prior[0][9],
+        }[source]
+        np.testing.assert_array_equal(neuron.theta, theta)
+
+
+def test_undefined_features_are_never_near():
+    found = outcome()
+    found.predicted[0] = [*CENTRE[:5], np.nan, np.nan]
+    assert np.isfinite(trust.nearest(found).deviations).all()
+
+
+def test_ranges_that_the_prior_has_too_say_little():
+    rng = np.random.default_rng(1)
+    assert "This says little" in said(from_prior=(np.zeros((N, 8)), features(rng, width=1.2)))
+
+
+def test_training_that_its_budget_or_a_person_ended_is_told():
+    falling = np.linspace(5, 2, study.PRESETS["smoke"].training.max_epochs)
+    fall = 3 * 3 / (len(falling) - 1)
+    text = said(losses=falling)
+    assert "stopped by its budget of 30 epochs while the loss still fell" in text
+    assert f"by {fall:.2f} nats" in text
+    text = said(losses=falling, interrupted=True)
+    assert "Training was interrupted after 29 of at most 30 epochs" in text
+    assert "budget" not in text
+
+
+@pytest.mark.parametrize(
+    ("credibility", "words"),
+    [
+        (GRID**1.5, "too wide: those of 50 and 80 % hold the truth in 63 and 86 %"),
+        (GRID**0.5, "too narrow: those of 50, 80 and 95 % hold the truth in 25, 64 and 90 %"),
+        (GRID[::25] ** 1.3, "Over 40 parameter sets, a gap of coverage of this size may be chance"),
+    ],
+)
+def test_the_direction_of_wrong_coverage_is_told(credibility, words):
+    assert words in said(calibration=calibration(credibility))
+
+
+@pytest.mark.parametrize(
+    ("law", "words"),
+    [
+        (lambda u: u**2, "too high in -E_l"),
+        (lambda u: 1 - u**2, "too low in -E_l"),
+        (lambda u: 0.5 + np.sign(u - 0.5) * 2 * (u - 0.5) ** 2, "too wide in -E_l"),
+        (lambda u: 0.5 + np.sign(u - 0.5) * np.sqrt(np.abs(u - 0.5) / 2), "too narrow in -E_l"),
+    ],
+)
+def test_the_direction_of_wrong_ranks_is_told(law, words):
+    ranks = calibration().ranks.copy()
+    ranks[:, 7] = 499 * law(GRID)
+    assert words in said(calibration=calibration(ranks=ranks))
+
+
+def test_a_mode_with_another_spike_count_is_explained():
+    another = np.tile(CENTRE + [4, 0, 0, 0, 0, 0, 0], (64, 1))
+    found = outcome(best_predicted=another)
+    share = np.mean(found.predicted[:, 0] == 12)
+    text = said(best_predicted=another)
+    assert "fires 16 spikes (median of 64 runs; observed: 12). The mode is the peak" in text
+    assert f"{100 * share:.2g} % of the posterior samples fire 12: take single" in text
+    none = outcome().predicted
+    none[:, 0] = 30
+    text = said(best_predicted=another, predicted=none)
+    assert "Do not take the mode for this neuron. No posterior sample fires 12 either" in text
