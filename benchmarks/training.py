@@ -17,9 +17,11 @@ density is taken as trained: dividing by its mass inside the prior's box is no p
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,9 +83,10 @@ def run_sbi(
     parameters, x = tensors[space], tensors["x"]
     options = {"num_bins": ESTIMATORS[name].bins} if name == "nsf" else {}
     build = posterior_nn(name, hidden_features=HIDDEN, num_transforms=LAYERS, **options)
-    inference = NPE(density_estimator=build, show_progress_bars=False)
-    began = time.perf_counter()
-    density = inference.append_simulations(parameters, x).train(training_batch_size=BATCH)
+    with tempfile.TemporaryDirectory() as logs, contextlib.chdir(logs):  # sbi logs where it stands
+        inference = NPE(density_estimator=build, show_progress_bars=False)
+        began = time.perf_counter()
+        density = inference.append_simulations(parameters, x).train(training_batch_size=BATCH)
     seconds = time.perf_counter() - began
     density.eval()
     with torch.no_grad():
@@ -155,8 +158,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="simulations to train on")
     parser.add_argument("--test-rows", type=int, default=10_000, help="held-out simulations")
     parser.add_argument("--estimators", nargs="+", default=["maf", "nsf"], choices=ESTIMATORS)
-    parser.add_argument("--spaces", nargs="+", default=["theta", "z"], choices=["theta", "z"],
-                        help="where sbi trains")  # fmt: skip
+    parser.add_argument("--spaces", nargs="+", default=["theta"], choices=["theta", "z"],
+                        help="where sbi trains: theta (its default) or z")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="append the JSON lines to this file too")
     arguments = parser.parse_args()

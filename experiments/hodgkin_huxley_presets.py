@@ -45,20 +45,20 @@ PRESETS = {
         simulations=75_000,  # equal sizes, so that both trainings share one compilation
         cell_simulations=75_000,
         estimator=jaxsbi.nsf(layers=3, hidden=(100, 100)),
-        training=jaxsbi.Training(learning_rate=0.01, max_epochs=30, anneal=30),
+        training=jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=30, anneal=30),
     ),
     "gpu": Config(
         simulations=1_000_000,
         cell_simulations=250_000,
         estimator=jaxsbi.nsf(hidden=(128, 128)),
-        training=jaxsbi.Training(batch_size=2000),
+        training=jaxsbi.Training(weight_decay=0.01, batch_size=2000, max_epochs=100),
         posterior_samples=5000,
     ),
     "paper": Config(
         simulations=100_000,
         cell_simulations=250_000,
         estimator=jaxsbi.maf(layers=5, hidden=(50, 50)),
-        training=jaxsbi.Training(batch_size=500),
+        training=jaxsbi.Training(weight_decay=0.01, batch_size=500),
         posterior_samples=5000,
     ),
 }

@@ -26,8 +26,10 @@ class Descent(NamedTuple):
     average: PyTree[Array]
     optimizer: PyTree[Array]
     step: Int[Array, ""]
+    rung: Int[Array, ""]
     best: PyTree[Array]
     best_loss: Float[Array, ""]
+    best_rung: Int[Array, ""]
     epoch: Int[Array, ""]
     stalled: Int[Array, ""]
     last_phase: Int[Array, ""]
@@ -35,8 +37,9 @@ class Descent(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The traced settings of a slice."""
+    """The traced settings of a slice; `shrinkage`: share of the weights lost per step, by rung."""
 
+    shrinkage: Float[Array, " rungs"]
     average: Float[Array, ""]
     patience: Int[Array, ""]
     anneal: Int[Array, ""]
@@ -96,8 +99,8 @@ def advance(
                 params, jax.random.fold_in(key_loss, b), index, weight
             )
             updates, opt = optimizer.update(grads, opt, params)
-            updates = jax.tree.map(lambda u: u * step_size, updates)
-            params = optax.apply_updates(params, updates)
+            kept = 1 - step_size * schedule.shrinkage[state.rung]
+            params = jax.tree.map(lambda p, u: kept * p + step_size * u, params, updates)
             # a young average forgets its start
             count = state.step + b
             forget = 1 - jnp.minimum(schedule.average, (1 + count) / (10 + count))
@@ -128,17 +131,22 @@ def advance(
         improved = held_out_loss < state.best_loss
         best = _choose(improved, average, state.best)
         stalled = jnp.where(improved, 0, state.stalled + 1)
-        ends = (stalled >= schedule.patience) & (state.epoch + 1 < state.last_phase)
-        params, average = _choose(ends, (best, best), (params, average))
+        best_rung = jnp.where(improved, state.rung, state.best_rung)
+        stuck = (stalled >= schedule.patience) & (state.epoch + 1 < state.last_phase)
+        ends = stuck & (state.rung + 1 == schedule.shrinkage.size)
+        rung = jnp.where(ends, best_rung, state.rung + stuck)
+        params, average = _choose(stuck, (best, best), (params, average))
         return Descent(
             params=params,
             average=average,
             optimizer=opt,
             step=state.step + jnp.maximum(n_train // batch_size, 1),
+            rung=rung,
             best=best,
+            best_rung=best_rung,
             best_loss=jnp.where(improved, held_out_loss, state.best_loss),
             epoch=state.epoch + 1,
-            stalled=stalled,
+            stalled=jnp.where(stuck, 0, stalled),
             last_phase=jnp.where(ends, state.epoch + 1, state.last_phase),
             losses=state.losses.at[state.epoch].set(jnp.stack([train_loss, held_out_loss])),
         )
