@@ -4,7 +4,7 @@ A gap between spikes of at least the quiet time ends a burst; bursts that last n
 shortest are dropped. A burst is thus known to be one some time after it began, and to be over some
 time after its last spike. All times are numbers of samples, all sums are whole numbers.
 
-The voltage comes in stretches of at most 31 samples, as two words of bits: whether sample q is a
+The voltage comes in stretches of at most 24 samples, as two words of bits: whether sample q is a
 spike, and whether it is above the plateau's level. Of the spikes in a stretch, which is shorter
 than any gap that matters, only the first and the last are looked at.
 """
@@ -74,6 +74,12 @@ def begin() -> Train:
     return Train(zero, zero, zero, zero, zero, zero, chain, chain, zero)
 
 
+def _highest(word):
+    """Position of the highest bit of 1 … 2²⁴ − 1: the exponent of the float, which is exact."""
+    bits = lax.bitcast_convert_type(word.astype(jnp.float32), jnp.int32)
+    return (bits >> 23) - 127
+
+
 def _walk(chain: Chain, above, length: int, stride: int, limits):
     """The chain at the end of a stretch, and its longest run before each limit (a position)."""
     at, run, longest, _ = chain
@@ -101,11 +107,13 @@ def watch(
     seen, by which a burst may be over; NEVER ends everything.
     """
     some = spikes != 0
-    head = jnp.where(some, lax.population_count((spikes & -spikes) - 1), NEVER)
-    tail = jnp.where(some, 31 - lax.clz(spikes), -1)
+    head = jnp.where(some, _highest(spikes & -spikes), NEVER)
+    tail = jnp.where(some, _highest(spikes), -1)
 
     was_pending = train.status == PENDING
-    over = (train.status != SILENT) & (jnp.where(some, start + head, now) - train.last >= rule.quiet)
+    over = (train.status != SILENT) & (
+        jnp.where(some, start + head, now) - train.last >= rule.quiet
+    )
     fresh = some & (over | (train.status == SILENT))
     ended = over & (train.status == BURST)
     first = jnp.where(fresh, start + head, train.first)

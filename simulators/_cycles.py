@@ -117,10 +117,7 @@ def watch(state: Cycles, events: tuple[Events, ...], firsts: tuple[jax.Array, ..
     return Cycles(
         starts=(
             jnp.where(turn, -1, p),
-            *(
-                jnp.where(j | o, -1, s)
-                for j, o, s in zip(joins, opens, followers, strict=True)
-            ),
+            *(jnp.where(j | o, -1, s) for j, o, s in zip(joins, opens, followers, strict=True)),
         ),
         open=Open(
             start=jnp.where(turn, p, now.start),

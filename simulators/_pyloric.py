@@ -88,35 +88,46 @@ class Rhythm(Observer):
         return seen._replace(spikes=tuple(marked), above=tuple(above))
 
     def close(self, seen):
-        trains, cycles = lax.cond(
-            seen.start + STRETCH > 0,
-            self._judge,
-            lambda seen: (seen.trains, seen.cycles),
+        # Nothing happens before the window. A branch of its own for either part, since what a
+        # branch returns is computed once and not again for each of its uses.
+        due = seen.start + STRETCH > 0
+        trains, events = lax.cond(due, self._trains, self._before, seen)
+        cycles = lax.cond(
+            due,
+            lambda s, e, t: self._cycles(s, e, t),
+            lambda s, e, t: s.cycles,
             seen,
+            events,
+            trains,
         )
         return seen._replace(start=seen.start + STRETCH, trains=trains, cycles=cycles)
 
-    def _judge(self, seen):
+    def _before(self, seen):
+        nothing = _bursts.Events(*(jnp.zeros_like(t.first) for t in seen.trains[:1] * 4))
+        nothing = nothing._replace(certain=nothing.end > 0, ended=nothing.end > 0)
+        return seen.trains, (nothing,) * 3
+
+    def _trains(self, seen):
         # A spike has neighbours inside the window.
         first = jnp.clip(1 - seen.start, 0, STRETCH)
         last = jnp.clip(self.stop - self.start - 1 - seen.start, 0, STRETCH)
         inside = ((1 << last) - 1) & ~((1 << first) - 1)
-        marked = tuple(w & inside for w in seen.spikes)
-        return self._watch(seen, marked, seen.start + STRETCH - 1)
+        return self._judge(seen, tuple(w & inside for w in seen.spikes), seen.start + STRETCH - 1)
 
-    def _watch(self, seen, marked, now):
-        trains, events = zip(
-            *(
-                _bursts.watch(t, seen.start, s, a, now, length=STRETCH, rule=self.rule)
-                for t, s, a in zip(seen.trains, marked, seen.above, strict=True)
-            ),
-            strict=True,
+    def _judge(self, seen, marked, now):
+        both = (
+            _bursts.watch(t, seen.start, s, a, now, length=STRETCH, rule=self.rule)
+            for t, s, a in zip(seen.trains, marked, seen.above, strict=True)
         )
-        return trains, _cycles.watch(seen.cycles, events, tuple(t.first for t in trains))
+        return tuple(zip(*both, strict=True))
+
+    def _cycles(self, seen, events, trains):
+        return _cycles.watch(seen.cycles, events, tuple(t.first for t in trains))
 
     def summary(self, seen: Seen, dt: float, dtype) -> tuple[jax.Array, jax.Array]:
         """The 18 FEATURES, NaN where undefined, and whether the rhythm is pyloric."""
-        trains, c = self._watch(seen, (jnp.int32(0),) * 3, jnp.int32(_bursts.NEVER))
+        trains, events = self._judge(seen, (jnp.int32(0),) * 3, jnp.int32(_bursts.NEVER))
+        c = self._cycles(seen, events, trains)
         period = _mean(c.open.start - c.origin, trains[0].count - 1, dtype) * dt
         duration = [_mean(t.duration, t.count, dtype) * dt for t in trains]
         look = self.rule.stride * dt

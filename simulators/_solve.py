@@ -178,22 +178,23 @@ class Blocks(diffrax.AbstractSolver):
             ahead = self.drive.draw(first + GROUP, args)
             inputs = self.drive.inputs(given, drawn, args)
 
-            def one(carry, now):
-                y, seen = carry
-                q, entering = now
+            def one(carry, q):
+                y, seen, (entering, *later) = carry
                 new = self.solver.update(terms, t0, self.dt, y, (args, entering))
                 seen = self.observer.sample(seen, first + q + 1, y, new)
-                return (new, seen), self.emit(new) if keep else ()
+                return (new, seen, (*later, entering)), self.emit(new) if keep else ()
 
+            carry = (y, seen, tuple(inputs))
             if self.unrolled:
                 samples = []
                 for q in range(GROUP):
-                    (y, seen), sample = one((y, seen), (q, inputs[q]))
+                    carry, sample = one(carry, q)
                     samples.append(sample)
             else:
-                inputs = jax.tree.map(lambda *a: jnp.stack(a), *inputs)
-                now = (jnp.arange(GROUP, dtype=jnp.int32), inputs)
-                (y, seen), samples = lax.scan(one, (y, seen), now)
+                # The inputs take turns at the front: indexing a stack of them would make a buffer
+                # beyond the size up to which XLA runs a loop's body without its task queue.
+                carry, samples = lax.scan(one, carry, jnp.arange(GROUP, dtype=jnp.int32))
+            y, seen, _ = carry
             return (y, seen, ahead), jnp.stack(samples) if keep and self.unrolled else samples
 
         turn = jax.checkpoint(advance, prevent_cse=False)  # gradients keep states, not every term

@@ -43,7 +43,6 @@ __all__ = [
     "trace",
 ]
 
-NOISE = 0.001  # µA, in every step
 BLOCK = 32 * STRETCH  # steps per block; no number depends on it
 
 # A circuit on the published path of good parameters, rounded.
@@ -72,16 +71,18 @@ NOMINAL = nominal(PARAMETERS)
 
 
 class Protocol(eqx.Module):
-    """Simulated time, of which the first part is discarded [ms], time step [ms]; temperature [K].
+    """Simulated time, of which the first part is discarded [ms], time step [ms]; temperature [K]
+    and sd of the current noise [µA].
 
     Samples i = 0 … n − 1 are at t = i·dt < duration; features see those with burn_in ≤ t.
-    Temperature is dynamic, the others are static.
+    Temperature and noise are dynamic, the others static.
     """
 
     duration: float = eqx.field(static=True, converter=float, default=11_000.0)
     burn_in: float = eqx.field(static=True, converter=float, default=1000.0)
     dt: float = eqx.field(static=True, converter=float, default=0.025)
     temperature: jax.Array | float = kinetics.REFERENCE
+    noise: jax.Array | float = 0.001
 
     def __check_init__(self):
         if not (np.isfinite(self.dt) and self.dt > 0):
@@ -96,9 +97,9 @@ class Protocol(eqx.Module):
                 f"duration: expected at least three samples after the burn-in of {self.burn_in} "
                 f"ms, got {self.duration} ms; lengthen it or take a smaller dt"
             )
-        t = self.temperature
-        if np.shape(t) != () and not isinstance(t, jax.Array):
-            raise ValueError(f"temperature: expected one number [K], got shape {np.shape(t)}")
+        t, sd = self.temperature, self.noise
+        if np.shape(sd) == () and concrete(sd) and not (np.isfinite(sd) and sd >= 0):
+            raise ValueError(f"noise: expected a standard deviation ≥ 0 [µA], got {sd}")
         if np.shape(t) == () and concrete(t):
             if not (np.isfinite(t) and 250 <= t <= 350):
                 raise ValueError(f"temperature: expected 250 to 350 K, got {t}")
@@ -175,11 +176,11 @@ def _draw(first, args):
 def _injected(given, drawn, args):
     """The noise [mV/ms] of GROUP steps: for each step, one number a neuron."""
     z = [_noise.four(words) for words in drawn]
-    return tuple(tuple(NOISE / kinetics.CAPACITANCE * n for n in step) for step in zip(*z))
+    return tuple(tuple(args[0]["noise"] * n for n in step) for step in zip(*z, strict=True))
 
 
 def _physical(theta, protocol):
-    """Whether the circuit can be simulated; ValueError if it can not and can be looked at now."""
+    """Whether the circuit can be simulated; ValueError if not, where it can be looked at now."""
     membrane, synapses = theta[:24], theta[24:]
     good = jnp.concatenate([(membrane >= 0) & jnp.isfinite(membrane), jnp.abs(synapses) < 80])
     if concrete(good) and not np.all(good):
@@ -188,9 +189,8 @@ def _physical(theta, protocol):
             f"theta: expected {PARAMETERS[i].name} {'≥ 0' if i < 24 else 'between −80 and 80'} "
             f"[{PARAMETERS[i].unit}], got {float(theta[i])}; inside jit or vmap such rows give NaN"
         )
-    temperature = jnp.asarray(protocol.temperature, float)
-    fits = protocol.dt <= kinetics.fastest(temperature)
-    return jnp.all(good) & fits, temperature
+    fits = protocol.dt <= kinetics.fastest(protocol.temperature)
+    return jnp.all(good) & fits & (protocol.noise >= 0)
 
 
 def _as_protocol(protocol) -> Protocol:
@@ -199,11 +199,12 @@ def _as_protocol(protocol) -> Protocol:
             f"protocol: expected an stg.Protocol, got {type(protocol).__name__}; "
             "make one with Protocol(duration, burn_in, dt, temperature)"
         )
-    if np.shape(protocol.temperature) != ():
-        raise ValueError(
-            f"protocol.temperature: expected one number, got {np.shape(protocol.temperature)}; "
-            "use jax.vmap for a batch of protocols"
-        )
+    for name in ("temperature", "noise"):
+        if np.shape(getattr(protocol, name)) != ():
+            raise ValueError(
+                f"protocol.{name}: expected one number, got {np.shape(getattr(protocol, name))}; "
+                "use jax.vmap for a batch of protocols"
+            )
     return protocol
 
 
@@ -219,9 +220,13 @@ class _Window(NamedTuple):
         return cls(protocol.start, protocol.samples, protocol.dt)
 
 
-def _run(key, theta, good, temperature, window, energy=False, keep=False):
+def _run(key, theta, good, setting, window, energy=False, keep=False):
+    # A row that can not be simulated is replaced by one that can, and its results by NaN.
     theta = jnp.where(good, theta, jnp.asarray(NOMINAL, theta.dtype))
-    c = kinetics.constants(theta, jnp.where(good, temperature, kinetics.REFERENCE))
+    temperature, noise = (
+        jnp.where(good, a, safe) for a, safe in zip(setting, (kinetics.REFERENCE, 0.0), strict=True)
+    )
+    c = kinetics.constants(theta, temperature) | {"noise": noise / kinetics.CAPACITANCE}
     rhythm = Rhythm.of(*window)
     return integrate(
         TERM,
@@ -243,8 +248,8 @@ def _run(key, theta, good, temperature, window, energy=False, keep=False):
 
 
 @partial(jax.jit, static_argnums=(4, 5))
-def _outcome(key, theta, good, temperature, window, energy):
-    seen, _ = _run(key, theta, good, temperature, window, energy)
+def _outcome(key, theta, good, setting, window, energy):
+    seen, _ = _run(key, theta, good, setting, window, energy)
     spent = None
     if energy:
         seen, joules = seen
@@ -254,8 +259,8 @@ def _outcome(key, theta, good, temperature, window, energy):
 
 
 @partial(jax.jit, static_argnums=4)
-def _trace(key, theta, good, temperature, window):
-    voltage = _run(key, theta, good, temperature, window, keep=True)[1].T
+def _trace(key, theta, good, setting, window):
+    voltage = _run(key, theta, good, setting, window, keep=True)[1].T
     return jnp.where(good, voltage, jnp.nan)
 
 
@@ -269,7 +274,8 @@ def _summarise(voltage, window):
 def _prepare(key, theta, protocol):
     protocol = _as_protocol(protocol)
     words, theta = _noise.key_words(key), as_theta(theta, PARAMETERS)
-    return words, theta, *_physical(theta, protocol), _Window.of(protocol)
+    setting = tuple(jnp.asarray(a, float) for a in (protocol.temperature, protocol.noise))
+    return words, theta, _physical(theta, protocol), setting, _Window.of(protocol)
 
 
 def outcome(
