@@ -89,7 +89,9 @@ def _walk(chain: Chain, above, length: int, stride: int, limits):
         high = (above >> (at & 31)) & 1 == 1
         longest = jnp.where(inside & ~high, jnp.maximum(longest, run), longest)
         run = jnp.where(inside, jnp.where(high, run + 1, 0), run)
-        before = [jnp.where(inside & (at < x), longest, b) for b, x in zip(before, limits)]
+        before = [
+            jnp.where(inside & (at < x), longest, b) for b, x in zip(before, limits, strict=True)
+        ]
         at = jnp.where(inside, at + stride, at)
     return Chain(at - length, run, longest, chain.tail), before
 

@@ -1,4 +1,4 @@
-"""The 18 features of a pyloric rhythm, streamed: periods, durations, gaps, delays, phases, plateaus.
+"""The 18 features of a pyloric rhythm, streamed: durations, gaps, delays, phases, plateaus.
 
 Prinz, Bucher & Marder 2004; Gonçalves et al. 2020, eLife 9:e56261, figure 5.
 """

@@ -8,7 +8,6 @@ noise and feeds the observer. A block is the unit of recomputation in reverse-mo
 their memory grows with the square root of simulated time, and that of a simulation not at all.
 """
 
-import abc
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,8 +18,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from ._gating import approach
+from ._observers import Both, Observer, State
 
-State = dict[str, jax.Array]
+__all__ = ["Both", "Drive", "ExponentialEuler", "Observer", "Relaxation", "integrate", "replay"]
+
 SAMPLES = "samples"
 GROUP = 4  # steps per turn of the innermost loop, which share one draw of random words
 
@@ -77,52 +78,6 @@ class ExponentialEuler(diffrax.AbstractSolver):
         return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
 
 
-class Observer(eqx.Module):
-    """Folds a trajectory into a state of fixed size, as it is computed.
-
-    Samples are numbered: 0 is the initial state, sample i the state after i steps. Samples past
-    the end of the simulation may be shown (a last block is completed): an observer leaves them out.
-    """
-
-    @abc.abstractmethod
-    def begin(self, y: State) -> Any:
-        """The observer's state after sample 0."""
-
-    def open(self, seen: Any, y: State) -> Any:
-        """Before a stretch of samples; y is the last sample before it."""
-        return seen
-
-    @abc.abstractmethod
-    def sample(self, seen: Any, index, before: State, after: State) -> Any:
-        """After the step from sample index − 1 (`before`) to sample index (`after`)."""
-
-    def close(self, seen: Any) -> Any:
-        """After a stretch of samples."""
-        return seen
-
-
-class Both(Observer):
-    """Two observers of one trajectory; their states are a pair."""
-
-    first: Observer
-    second: Observer
-
-    def begin(self, y):
-        return self.first.begin(y), self.second.begin(y)
-
-    def open(self, seen, y):
-        return self.first.open(seen[0], y), self.second.open(seen[1], y)
-
-    def sample(self, seen, index, before, after):
-        return (
-            self.first.sample(seen[0], index, before, after),
-            self.second.sample(seen[1], index, before, after),
-        )
-
-    def close(self, seen):
-        return self.first.close(seen[0]), self.second.close(seen[1])
-
-
 class Drive(NamedTuple):
     """What enters the equations from outside.
 
@@ -140,8 +95,9 @@ class Drive(NamedTuple):
 class Blocks(diffrax.AbstractSolver):
     """`length` steps of dt of the inner solver in one step of diffrax, whose time counts blocks.
 
-    The observer opens and closes every `stretch` steps. `emit(y)` is what is kept of a sample. diffrax's y is the model's states and, if it holds that
-    name, SAMPLES: the samples of the block just made.
+    The observer opens and closes every `stretch` steps. `emit(y)` is what is kept of a sample.
+    diffrax's y is the model's states and, if it holds that name, SAMPLES: the samples of the block
+    just made.
     """
 
     solver: ExponentialEuler

@@ -1,4 +1,4 @@
-"""The 18 features of a pyloric rhythm in NumPy, from lists of bursts: slow, plain, and after the fact."""
+"""The 18 features of a pyloric rhythm in NumPy, from lists of bursts."""
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def features(voltage, dt, start, stop):
     for v, (kept, last) in zip(voltage, found, strict=True):
         w = v[start:stop]
         ends = [a for a, _ in kept[1:]] + [last]
-        runs = [longest_plateau(w[a:e], stride) for (a, _), e in zip(kept, ends)]
+        runs = [longest_plateau(w[a:e], stride) for (a, _), e in zip(kept, ends, strict=True)]
         value = mean(runs) * stride * dt
         plateaus.append(2.5 if value < 5 else value)
 

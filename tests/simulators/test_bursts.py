@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import rhythm
 
 from simulators import stg
-
-import rhythm
 
 CLOCK = stg.Protocol(duration=6000.0, burn_in=300.0, dt=0.1)
 
