@@ -1,4 +1,4 @@
-"""The pyloric circuit as a scalar loop in Numba (float64, fastmath, all cores), and as a plain scan.
+"""The pyloric circuit as a scalar loop in Numba (float64, all cores), and as a plain scan.
 
 Written for the comparison from the equations: exponential Euler, noise in each step; of the
 features, only what costs time in every step is taken: spikes, and the ends of bursts.
