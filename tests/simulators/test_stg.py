@@ -1,5 +1,7 @@
 """The pyloric network against published traces and features, its own trace, and NumPy."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +30,6 @@ def outcomes():
     one = jax.jit(jax.vmap(stg.outcome))
 
     def run(keys, theta):
-        from concurrent.futures import ThreadPoolExecutor
-
         n, fill = len(theta), -len(theta) % LANES
         theta = jnp.asarray(np.pad(theta, ((0, fill), (0, 0)), mode="edge"), jnp.float32)
         keys = keys[np.r_[np.arange(n), np.zeros(fill, int)]]
@@ -96,7 +96,7 @@ def compare(theta, seed, clock):
     streamed = jax.jit(jax.vmap(lambda k, t: stg.outcome(k, t, clock)))
     traced = jax.jit(jax.vmap(lambda k, t: stg.trace(k, t, clock).voltage))
     replayed = jax.jit(jax.vmap(lambda v: stg.summarise(stg.Trace(v, clock))))
-    n, size, every = len(theta), 32, []
+    n, size, every = len(theta), min(len(theta), 32), []
     for i in range(0, n, size):
         k, t = keys(n, seed)[i : i + size], jnp.asarray(theta[i : i + size], jnp.float32)
         a, v = streamed(k, t), traced(k, t)
@@ -113,7 +113,7 @@ def compare(theta, seed, clock):
 
 def test_streamed_features_equal_those_of_the_trace(data):
     reference = np.load(data("stg/circuits.npz"))
-    theta = np.concatenate([reference["path_theta"][::10], prior_draws(28)])
+    theta = np.concatenate([reference["path_theta"][::10], prior_draws(20)])
     x = compare(theta, 1, stg.Protocol(duration=2500.0, burn_in=100.0))
     assert np.isfinite(x[:4]).all() and np.isnan(x[4:]).any(0)[4]
 
@@ -167,44 +167,78 @@ def quiet_theta(**changed):
     return theta
 
 
-def test_a_leak_alone_relaxes_exponentially():
-    clock = stg.Protocol(duration=20.0, burn_in=0.0, noise=0.0)
-    v = np.asarray(stg.trace(keys(1)[0], quiet_theta(g_leak_of_LP=0.3), clock).voltage, float)
-    np.testing.assert_allclose(v, -50, atol=1e-4)  # it starts at its reversal potential
-    # H, half open below −75 mV only, is slow; with a leak the two set V at a balance.
-    theta = quiet_theta(g_leak_of_PY=0.3, g_H_of_PY=1e-9)
-    np.testing.assert_allclose(stg.trace(keys(1)[0], theta, clock).voltage, -50, atol=1e-4)
+# name: θ, temperature [K], noise [µA]
+CIRCUITS = {
+    "leak": (quiet_theta(g_leak_of_LP=0.3), 283.0, 0.0),
+    "nothing": (quiet_theta(), 283.0, 0.001),
+    "noisy leak": (quiet_theta(g_leak_of_PM=0.5), 283.0, 0.001),
+    "nominal": (stg.NOMINAL, 283.0, 0.001),
+}
 
 
-def test_without_any_conductance_voltage_is_the_sum_of_noise():
-    clock = stg.Protocol(duration=25.0, burn_in=0.0)
-    v = np.asarray(stg.trace(keys(1)[0], quiet_theta(), clock).voltage, float)
-    steps = np.diff(v, axis=1) / (0.001 * 0.025 / 0.6283e-3)
-    assert v[0, 0] == -50 and np.all(np.abs(steps.std(1) - 1) < 4 / np.sqrt(2 * 999))
-    assert np.all(np.abs(steps.mean(1)) < 4 / np.sqrt(999))
-    r = np.corrcoef(steps)[np.triu_indices(3, 1)]
-    assert np.all(np.abs(r) < 4 / np.sqrt(999))  # the neurons' noises are independent
+@pytest.fixture(scope="module")
+def runs():
+    """{name: (V (3, n), energy (3,))} of the CIRCUITS over 300 ms, 50 ms of them burn-in."""
 
+    def protocol(temperature, noise):
+        return stg.Protocol(300.0, 50.0, temperature=temperature, noise=noise)
 
-def test_reference_temperature_changes_nothing_and_heat_does():
-    run = jax.jit(
-        lambda t: stg.trace(keys(1)[0], stg.NOMINAL, stg.Protocol(60.0, 10.0, temperature=t))
+    def one(key, theta, *setting):
+        clock = protocol(*setting)
+        energy = stg.outcome(key, theta, clock, energy=True).energy
+        return stg.trace(key, theta, clock).voltage, energy
+
+    theta, *settings = (
+        jnp.asarray(np.stack(a), jnp.float32) for a in zip(*CIRCUITS.values(), strict=True)
     )
-    cold, warm = (np.asarray(run(t).voltage) for t in (283.0, 293.0))
-    default = stg.trace(keys(1)[0], stg.NOMINAL, stg.Protocol(60.0, 10.0)).voltage
-    np.testing.assert_array_equal(cold, default)
-    assert np.abs(warm - cold).max() > 1
+    v, energy = jax.jit(jax.vmap(one))(keys(len(theta)), theta, *settings)
+    v, energy = np.asarray(v, float), np.asarray(energy, float)
+    return {name: (v[i], energy[i]) for i, name in enumerate(CIRCUITS)}
 
 
-def test_energy_of_a_leak_and_of_a_clamp():
-    # Drop: power = g (V − E)² in mS·mV² = pJ/ms with V driven by noise alone: mean (V − E)².
-    clock = stg.Protocol(duration=200.0, burn_in=50.0)
-    theta = quiet_theta(g_leak_of_PM=0.5)
-    out = stg.outcome(keys(1)[0], theta, clock, energy=True)
-    v = np.asarray(stg.trace(keys(1)[0], theta, clock).voltage, float)[:, 2000:]
-    expected = 0.025 * np.sum(0.5 * 0.628e-3 * (v + 50) ** 2, axis=1) * [1, 0, 0]
-    np.testing.assert_allclose(out.energy, expected, rtol=1e-4, atol=1e-20)
-    assert stg.outcome(keys(1)[0], theta, clock).energy is None
+def test_a_leak_alone_stays_at_its_reversal_potential(runs):
+    np.testing.assert_allclose(runs["leak"][0], -50, atol=1e-4)
+
+
+def test_without_any_conductance_voltage_is_the_sum_of_noise(runs):
+    v = runs["nothing"][0]
+    n = v.shape[1] - 1
+    steps = np.diff(v, axis=1) / (0.001 * 0.025 / 0.6283e-3)
+    assert v[0, 0] == -50 and np.all(np.abs(steps.std(1) - 1) < 4 / np.sqrt(2 * n))
+    assert np.all(np.abs(steps.mean(1)) < 4 / np.sqrt(n))
+    r = np.corrcoef(steps)[np.triu_indices(3, 1)]
+    assert np.all(np.abs(r) < 4 / np.sqrt(n))  # the neurons' noises are independent
+
+
+def test_a_noisy_leak_is_an_autoregression(runs):
+    # V − E shrinks by e^{−dt g/C} in a step, the noise by (1 − e^{−dt g/C})/(dt g/C) of dt I/C.
+    x = runs["noisy leak"][0][0] + 50
+    shrink = np.exp(-0.025 * 0.5 * 0.628 / 0.6283)
+    noise = (x[1:] - shrink * x[:-1]) / (0.001 / (0.5 * 0.628e-3) * (1 - shrink))
+    assert abs(noise.std() - 1) < 4 / np.sqrt(2 * len(noise))
+    assert abs(np.mean(noise[1:] * noise[:-1])) < 4 / np.sqrt(len(noise))
+
+
+def test_energy_is_that_of_the_conductances(runs):
+    v, energy = runs["noisy leak"]
+    expected = 0.025 * np.sum(0.5 * 0.628e-3 * (v[:, 2000:] + 50) ** 2, axis=1) * [1, 0, 0]
+    np.testing.assert_allclose(energy, expected, rtol=1e-4, atol=1e-20)
+
+
+def test_temperature_scales_rates_and_conductances(float64):
+    y = {name: jnp.asarray(0.3) for name in kinetics.STATES}
+    theta = jnp.asarray(stg.NOMINAL)
+    cold, warm = (
+        kinetics.field(0.0, y, ((kinetics.constants(theta, t),), (0.0,) * 3))
+        for t in (jnp.asarray(283.0), jnp.asarray(288.0))
+    )
+    q10 = {"v": 1.5, "ca": 2.0, "glut": 1.7, "chol": 1.7, "CaS_m": 2.0, "KCa_m": 1.6}
+    for name in kinetics.STATES:
+        what = name.split(".")[1]
+        expected = q10.get(what, 2.4 if what[-1] == "m" else 2.8) ** 0.5
+        np.testing.assert_allclose(warm[name][1] / cold[name][1], expected, rtol=1e-12)
+        if what not in ("v", "ca"):
+            np.testing.assert_array_equal(warm[name][0], cold[name][0])
 
 
 def test_rows_do_not_depend_on_the_batch_and_bad_rows_are_nan():
