@@ -40,7 +40,7 @@ def features(voltage, dt, start, stop):
     stride, plateaus = max(1, round(0.25 / dt)), []
     for v, (kept, last) in zip(voltage, found, strict=True):
         w = v[start:stop]
-        ends = [a for a, _ in kept[1:]] + [last]
+        ends = ([a for a, _ in kept] + [last])[1:]
         runs = [longest_plateau(w[a:e], stride) for (a, _), e in zip(kept, ends, strict=True)]
         value = mean(runs) * stride * dt
         plateaus.append(2.5 if value < 5 else value)
