@@ -8,7 +8,6 @@ noise and feeds the observer. A block is the unit of recomputation in reverse-mo
 their memory grows with the square root of simulated time, and that of a simulation not at all.
 """
 
-import abc
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,8 +18,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from ._gating import approach
+from ._observers import Both, Observer, State
 
-State = dict[str, jax.Array]
+__all__ = ["Both", "Drive", "ExponentialEuler", "Observer", "Relaxation", "integrate", "replay"]
+
 SAMPLES = "samples"
 GROUP = 4  # steps per turn of the innermost loop, which share one draw of random words
 
@@ -44,10 +45,13 @@ class ExponentialEuler(diffrax.AbstractSolver):
     """y_g ← y_g + (y∞ − y_g)(1 − e^{−r h}) for one group of states after the other.
 
     `groups` partitions the names of the states; y∞ and r of a group are evaluated at the states
-    as the earlier groups left them. One group alone is the plain, simultaneous update.
+    as the earlier groups left them. One group alone is the plain, simultaneous update. `shares`
+    names the states that close another share of their gap than 1 − e^{−x}, x = r h: the identity
+    would be forward Euler.
     """
 
     groups: tuple[tuple[str, ...], ...] = eqx.field(static=True)
+    shares: tuple[tuple[str, Callable], ...] = eqx.field(static=True, default=())
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
 
@@ -62,38 +66,16 @@ class ExponentialEuler(diffrax.AbstractSolver):
 
     def update(self, terms, t, h, y: State, args) -> State:
         """The states one step of length h later."""
+        shares = dict(self.shares)
         for group in self.groups:
             field = terms.vf(t, y, args)
-            y = y | {n: y[n] + (field[n][0] - y[n]) * approach(h * field[n][1]) for n in group}
+            gaps = {n: (field[n][0] - y[n], h * field[n][1]) for n in group}
+            y = y | {n: y[n] + gap * shares.get(n, approach)(x) for n, (gap, x) in gaps.items()}
         return y
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         y1 = self.update(terms, t0, terms.contr(t0, t1), y0, args)
         return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
-
-
-class Observer(eqx.Module):
-    """Folds a trajectory into a state of fixed size, as it is computed.
-
-    Samples are numbered: 0 is the initial state, sample i the state after i steps. Samples past
-    the end of the simulation may be shown (a last block is completed): an observer leaves them out.
-    """
-
-    @abc.abstractmethod
-    def begin(self, y: State) -> Any:
-        """The observer's state after sample 0."""
-
-    def open(self, seen: Any, y: State) -> Any:
-        """Before a block of samples; y is the last sample before it."""
-        return seen
-
-    @abc.abstractmethod
-    def sample(self, seen: Any, index, before: State, after: State) -> Any:
-        """After the step from sample index − 1 (`before`) to sample index (`after`)."""
-
-    def close(self, seen: Any) -> Any:
-        """After a block of samples."""
-        return seen
 
 
 class Drive(NamedTuple):
@@ -113,8 +95,9 @@ class Drive(NamedTuple):
 class Blocks(diffrax.AbstractSolver):
     """`length` steps of dt of the inner solver in one step of diffrax, whose time counts blocks.
 
-    `emit(y)` is what is kept of a sample. diffrax's y is the model's states and, if it holds that
-    name, SAMPLES: the samples of the block just made.
+    The observer opens and closes every `stretch` steps. `emit(y)` is what is kept of a sample.
+    diffrax's y is the model's states and, if it holds that name, SAMPLES: the samples of the block
+    just made.
     """
 
     solver: ExponentialEuler
@@ -123,6 +106,8 @@ class Blocks(diffrax.AbstractSolver):
     emit: Callable = eqx.field(static=True)
     dt: float = eqx.field(static=True)
     length: int = eqx.field(static=True)
+    stretch: int = eqx.field(static=True)
+    unrolled: bool = eqx.field(static=True)
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
 
@@ -140,32 +125,53 @@ class Blocks(diffrax.AbstractSolver):
         keep = SAMPLES in y0
         begin = jnp.round(t0).astype(jnp.int32) * self.length
 
-        # The words of the next turn are carried, for what a loop carries is computed once: left in
-        # the turn that uses them, XLA recomputes them for each of their uses.
+        # What a loop carries is computed once; what is left in a loop's body, XLA recomputes for
+        # each of its uses. Hence the words of the next turn are carried, and a model whose steps
+        # share many terms takes them in a loop of their own instead of one after the other.
         def advance(carry, turn):
             y, seen, drawn = carry
             first, given = turn
             ahead = self.drive.draw(first + GROUP, args)
-            samples = []
-            for q, entering in enumerate(self.drive.inputs(given, drawn, args)):
+            inputs = self.drive.inputs(given, drawn, args)
+
+            def one(carry, q):
+                y, seen, (entering, *later) = carry
                 new = self.solver.update(terms, t0, self.dt, y, (args, entering))
                 seen = self.observer.sample(seen, first + q + 1, y, new)
-                samples.append(self.emit(new))
-                y = new
-            return (y, seen, ahead), tuple(samples) if keep else ()
+                return (new, seen, (*later, entering)), self.emit(new) if keep else ()
+
+            carry = (y, seen, tuple(inputs))
+            if self.unrolled:
+                samples = []
+                for q in range(GROUP):
+                    carry, sample = one(carry, q)
+                    samples.append(sample)
+            else:
+                # The inputs take turns at the front: indexing a stack of them would make a buffer
+                # beyond the size up to which XLA runs a loop's body without its task queue.
+                carry, samples = lax.scan(one, carry, jnp.arange(GROUP, dtype=jnp.int32))
+            y, seen, _ = carry
+            return (y, seen, ahead), jnp.stack(samples) if keep and self.unrolled else samples
+
+        turn = jax.checkpoint(advance, prevent_cse=False)  # gradients keep states, not every term
+
+        def part(carry, turns):
+            y, seen, drawn = carry
+            carry = (y, self.observer.open(seen, y), drawn)
+            (y, seen, drawn), samples = lax.scan(turn, carry, turns)
+            return (y, self.observer.close(seen), drawn), samples
 
         y = {name: value for name, value in y0.items() if name != SAMPLES}
-        seen = self.observer.open(solver_state, y)
         firsts = begin + jnp.arange(0, self.length, GROUP, dtype=jnp.int32)
         given = self.drive.given(begin, self.length, args)
         given = jax.tree.map(lambda a: tuple(a[q::GROUP] for q in range(GROUP)), given)
-        carry = (y, seen, self.drive.draw(begin, args))
-        turn = jax.checkpoint(advance, prevent_cse=False)  # gradients keep states, not every term
-        (y, seen, _), samples = lax.scan(turn, carry, (firsts, given))
-        seen = self.observer.close(seen)
+        parts = (self.length // self.stretch, self.stretch // GROUP)
+        turns = jax.tree.map(lambda a: a.reshape(*parts, *a.shape[1:]), (firsts, given))
+        carry = (y, solver_state, self.drive.draw(begin, args))
+        (y, seen, _), samples = lax.scan(part, carry, turns)
         y1 = y
         if keep:
-            y1 = y | {SAMPLES: jnp.stack(samples, axis=1).reshape(y0[SAMPLES].shape)}
+            y1 = y | {SAMPLES: samples.reshape(y0[SAMPLES].shape)}
         return y1, None, {"y0": y0, "y1": y1}, seen, diffrax.RESULTS.successful
 
 
@@ -181,12 +187,17 @@ def integrate(
     steps: int,
     length: int,
     observer: Observer,
+    stretch: int | None = None,
+    unrolled: bool = True,
     keep: bool = False,
 ) -> tuple[Any, jax.Array | None]:
     """(the observer's last state, the samples 0 … steps if kept, else None) of one trajectory.
 
-    `length`: steps per block, a multiple of GROUP.
+    `length`: steps per block; `stretch`: steps per opening of the observer, a block unless given:
+    a multiple of GROUP, and the block one of it; `unrolled`: whether the GROUP steps of a turn are
+    written out, which is faster for a small model and hopeless for a large one.
     """
+    stretch = stretch or length
     blocks = -(-steps // length)
     start = emit(y0)
     shape = jax.eval_shape(
@@ -199,7 +210,7 @@ def integrate(
         saveat = diffrax.SaveAt(steps=True, fn=_kept, solver_state=True)
     solution = diffrax.diffeqsolve(
         term,
-        Blocks(solver, observer, drive, emit, dt, length),
+        Blocks(solver, observer, drive, emit, dt, length, stretch, unrolled),
         t0=0.0,
         t1=float(blocks),
         dt0=1.0,

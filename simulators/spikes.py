@@ -24,6 +24,15 @@ def begin(dead_time: int) -> SpikeCount:
     return SpikeCount(jnp.int32(0), jnp.int32(dead_time + 1), jnp.bool_(False))
 
 
+def crest(rising: jax.Array, before: jax.Array, after: jax.Array, *, threshold: float) -> jax.Array:
+    """Whether V_{i−1} ≤ V_i ≥ V_{i+1} and V_i > threshold: each sample of a flat top is a spike.
+
+    `before` = V_i, `after` = V_{i+1}; `rising`: whether V_{i−1} ≤ V_i. For models that look at
+    bursts, whose ends are spikes but whose number of spikes does not matter.
+    """
+    return rising & (after <= before) & (before > threshold)
+
+
 def count(
     state: SpikeCount,
     before: jax.Array,

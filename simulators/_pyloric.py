@@ -1,0 +1,154 @@
+"""The 18 features of a pyloric rhythm, streamed: durations, gaps, delays, phases, plateaus.
+
+Prinz, Bucher & Marder 2004; Gonçalves et al. 2020, eLife 9:e56261, figure 5.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from . import _bursts, _cycles, spikes
+from ._parameters import Feature
+from ._solve import Observer
+from .stimuli import after, at_or_after
+
+NEURONS = ("PM", "LP", "PY")
+SPIKE_THRESHOLD, PLATEAU_LEVEL = -10.0, -30.0  # mV
+QUIET, SHORT_BURST = 150.0, 40.0  # ms: a gap that ends a burst; bursts no longer are none
+LOOK, SHORT_PLATEAU, SPIKE_WIDTH = 0.25, 5.0, 2.5  # ms: resolution; a mean below is set to
+STRETCH = 20  # samples looked at together
+_RISING = 31  # the bit that says that V did not fall in the latest step
+FEATURES = (
+    Feature("cycle period", "ms"),
+    *(Feature(f"burst duration {n}", "ms") for n in NEURONS),
+    Feature("gap PM-LP", "ms"),
+    Feature("gap LP-PY", "ms"),
+    Feature("delay PM-LP", "ms"),
+    Feature("delay PM-PY", "ms"),
+    *(Feature(f"duty cycle {n}", "") for n in NEURONS),
+    Feature("phase gap PM-LP", ""),
+    Feature("phase gap LP-PY", ""),
+    Feature("phase LP", ""),
+    Feature("phase PY", ""),
+    *(Feature(f"plateau {n}", "ms") for n in NEURONS),
+)
+
+
+class Seen(NamedTuple):
+    """Trains and cycles up to the present stretch, which begins at sample `start` of the window;
+    the stretch in bits: spikes (bit 31: V is rising), samples above the plateau's level.
+    """
+
+    start: jax.Array
+    trains: tuple[_bursts.Train, ...]
+    cycles: _cycles.Cycles
+    spikes: tuple[jax.Array, ...]
+    above: tuple[jax.Array, ...]
+
+
+class Rhythm(Observer):
+    """Bursts and cycles of three voltages; samples start … stop − 1 are the window."""
+
+    start: int = eqx.field(static=True)
+    stop: int = eqx.field(static=True)
+    rule: _bursts.Rule = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, start: int, stop: int, dt: float) -> "Rhythm":
+        """The window start … stop − 1 of samples dt [ms] apart."""
+        rule = _bursts.Rule(
+            quiet=int(at_or_after(QUIET, dt)),
+            short=int(after(SHORT_BURST, dt)) - 1,
+            stride=max(1, round(LOOK / dt)),
+        )
+        return cls(start, stop, rule)
+
+    def begin(self, y):
+        words = (jnp.int32(0),) * 3
+        trains = (_bursts.begin(),) * 3
+        return Seen(jnp.int32(-self.start), trains, _cycles.begin(), words, words)
+
+    def open(self, seen, y):
+        rising = tuple(w & jnp.int32(-(1 << _RISING)) for w in seen.spikes)
+        return seen._replace(spikes=rising, above=(jnp.int32(0),) * 3)
+
+    def sample(self, seen, index, before, after):
+        place = index - 1 - self.start - seen.start  # of `before` in its stretch
+        marked, above = [], []
+        for i, name in enumerate(NEURONS):
+            old, new, word = before[f"{name}.v"], after[f"{name}.v"], seen.spikes[i]
+            crest = spikes.crest(word < 0, old, new, threshold=SPIKE_THRESHOLD)
+            kept = word & jnp.int32((1 << _RISING) - 1)
+            rising = jnp.where(new >= old, jnp.int32(-(1 << _RISING)), 0)
+            marked.append(kept | (crest.astype(jnp.int32) << place) | rising)
+            above.append(seen.above[i] | ((old > PLATEAU_LEVEL).astype(jnp.int32) << place))
+        return seen._replace(spikes=tuple(marked), above=tuple(above))
+
+    def close(self, seen):
+        # Nothing happens before the window. A branch of its own for either part, since what a
+        # branch returns is computed once and not again for each of its uses.
+        due = seen.start + STRETCH > 0
+        trains, events = lax.cond(due, self._trains, self._before, seen)
+        cycles = lax.cond(
+            due,
+            lambda s, e, t: self._cycles(s, e, t),
+            lambda s, e, t: s.cycles,
+            seen,
+            events,
+            trains,
+        )
+        return seen._replace(start=seen.start + STRETCH, trains=trains, cycles=cycles)
+
+    def _before(self, seen):
+        nothing = _bursts.Events(*(jnp.zeros_like(t.first) for t in seen.trains[:1] * 4))
+        nothing = nothing._replace(certain=nothing.end > 0, ended=nothing.end > 0)
+        return seen.trains, (nothing,) * 3
+
+    def _trains(self, seen):
+        # A spike has neighbours inside the window.
+        first = jnp.clip(1 - seen.start, 0, STRETCH)
+        last = jnp.clip(self.stop - self.start - 1 - seen.start, 0, STRETCH)
+        inside = ((1 << last) - 1) & ~((1 << first) - 1)
+        return self._judge(seen, tuple(w & inside for w in seen.spikes), seen.start + STRETCH - 1)
+
+    def _judge(self, seen, marked, now):
+        both = (
+            _bursts.watch(t, seen.start, s, a, now, length=STRETCH, rule=self.rule)
+            for t, s, a in zip(seen.trains, marked, seen.above, strict=True)
+        )
+        return tuple(zip(*both, strict=True))
+
+    def _cycles(self, seen, events, trains):
+        return _cycles.watch(seen.cycles, events, tuple(t.first for t in trains))
+
+    def summary(self, seen: Seen, dt: float, dtype) -> tuple[jax.Array, jax.Array]:
+        """The 18 FEATURES, NaN where undefined, and whether the rhythm is pyloric."""
+        trains, events = self._judge(seen, (jnp.int32(0),) * 3, jnp.int32(_bursts.NEVER))
+        c = self._cycles(seen, events, trains)
+        period = _mean(c.open.start - c.origin, trains[0].count - 1, dtype) * dt
+        duration = [_mean(t.duration, t.count, dtype) * dt for t in trains]
+        look = self.rule.stride * dt
+        plateau = [_mean(_bursts.plateaus(t), t.count, dtype) * look for t in trains]
+        triphasic = (c.cycles > 0) & (10 * c.triphasic >= 9 * c.cycles)
+        among = jnp.where(triphasic, c.triphasic, 0)
+        gaps, delays = ([_mean(s, among, dtype) * dt for s in sums] for sums in (c.gaps, c.delays))
+        features = [
+            period,
+            *duration,
+            *gaps,
+            *delays,
+            *(d / period for d in duration),
+            *(g / period for g in gaps),
+            *(d / period for d in delays),
+            *(jnp.where(p < SHORT_PLATEAU, SPIKE_WIDTH, p) for p in plateau),
+        ]
+        return jnp.stack(features), triphasic & (10 * c.pyloric >= 7 * c.triphasic)
+
+
+def _mean(total, count, dtype):
+    """Mean of whole numbers; NaN of none."""
+    mean = total.astype(dtype) / jnp.maximum(count, 1).astype(dtype)
+    return jnp.where(count > 0, mean, jnp.nan)
