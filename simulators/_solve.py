@@ -96,6 +96,17 @@ class Observer(eqx.Module):
         return seen
 
 
+class BlockObserver(Observer):
+    """Looks at a block of samples at once, as `emit` gave them: for sums that are a product."""
+
+    def sample(self, seen: Any, index, before: State, after: State) -> Any:
+        return seen
+
+    @abc.abstractmethod
+    def block(self, seen: Any, first, samples: jax.Array, args: Any) -> Any:
+        """After the samples first + 1 … first + length, shape (length, …); args as in Drive."""
+
+
 class Drive(NamedTuple):
     """What enters the equations from outside.
 
@@ -137,7 +148,7 @@ class Blocks(diffrax.AbstractSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         args, _ = args
-        keep = SAMPLES in y0
+        keep, whole = SAMPLES in y0, isinstance(self.observer, BlockObserver)
         begin = jnp.round(t0).astype(jnp.int32) * self.length
 
         # The words of the next turn are carried, for what a loop carries is computed once: left in
@@ -152,7 +163,7 @@ class Blocks(diffrax.AbstractSolver):
                 seen = self.observer.sample(seen, first + q + 1, y, new)
                 samples.append(self.emit(new))
                 y = new
-            return (y, seen, ahead), tuple(samples) if keep else ()
+            return (y, seen, ahead), tuple(samples) if keep or whole else ()
 
         y = {name: value for name, value in y0.items() if name != SAMPLES}
         seen = self.observer.open(solver_state, y)
@@ -162,10 +173,12 @@ class Blocks(diffrax.AbstractSolver):
         carry = (y, seen, self.drive.draw(begin, args))
         turn = jax.checkpoint(advance, prevent_cse=False)  # gradients keep states, not every term
         (y, seen, _), samples = lax.scan(turn, carry, (firsts, given))
+        if keep or whole:
+            samples = jnp.stack(samples, axis=1).reshape(self.length, *samples[0].shape[1:])
+        if whole:
+            seen = self.observer.block(seen, begin, samples, args)
         seen = self.observer.close(seen)
-        y1 = y
-        if keep:
-            y1 = y | {SAMPLES: jnp.stack(samples, axis=1).reshape(y0[SAMPLES].shape)}
+        y1 = y | {SAMPLES: samples} if keep else y
         return y1, None, {"y0": y0, "y1": y1}, seen, diffrax.RESULTS.successful
 
 
