@@ -33,3 +33,44 @@ def glm(theta: np.ndarray, protocol) -> np.ndarray:
     x = np.empty_like(theta)
     _glm(theta, np.asarray(protocol.stimulus, float), x)
     return x
+
+
+@numba.njit(fastmath=True, parallel=True)
+def _gabor(cells, fields, frames, clip, dt, sta, count):
+    n, pixels = frames.shape
+    for row in numba.prange(cells.shape[0]):
+        base = dt * math.exp(cells[row, 0])
+        spikes = 0
+        for t in range(n):
+            z = np.float32(0)
+            for p in range(pixels):
+                z += fields[row, p] * frames[t, p]
+            y = np.random.poisson(base * math.exp(min(z, clip)))
+            if y > 0:
+                spikes += y
+                for p in range(pixels):
+                    sta[row, p] += y * frames[t, p]
+        mean = 0.0
+        for p in range(pixels):
+            sta[row, p] /= max(spikes, 1)
+            mean += sta[row, p] / pixels
+        for p in range(pixels):
+            sta[row, p] -= mean
+        count[row] = spikes
+
+
+def gabor(theta: np.ndarray, protocol) -> tuple[np.ndarray, np.ndarray]:
+    """STA (rows, pixels) and count (rows,) of each theta (rows, 9).
+
+    The video and the products with it are in float32, which is the loop's fastest: it reads the
+    whole video for every run.
+    """
+    from simulators import gabor as model
+
+    cells = np.asarray(model.constrain(theta), float)
+    rows, columns = protocol.frames.shape[1:]
+    fields = np.stack([model.receptive_field(c, rows, columns) for c in cells]).astype(np.float32)
+    frames = np.asarray(protocol.frames, np.float32).reshape(len(protocol.frames), -1)
+    sta, count = np.zeros((len(theta), rows * columns), np.float32), np.empty(len(theta))
+    _gabor(cells, fields.reshape(len(theta), -1), frames, model.CLIP, model.DT, sta, count)
+    return sta, count

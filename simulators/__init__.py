@@ -4,4 +4,4 @@ Each has PARAMETERS, FEATURES, NOMINAL, DEFAULT, simulate(key, theta, protocol),
 protocol) and features(trace).
 """
 
-MODELS = ("channels", "glm", "hodgkin_huxley")
+MODELS = ("channels", "gabor", "glm", "hodgkin_huxley")

@@ -231,8 +231,9 @@ def default_protocol() -> Protocol:
         )
         low, high = (np.array([getattr(p, side) for p in PARAMETERS]) for side in ("low", "high"))
         thetas, labels = np.random.RandomState(0).uniform(low, high, (109, 8)), ()
-    protocol = Protocol(clamps, fit_basis(thetas, clamps, labels))
-    return jax.tree.map(lambda a: jnp.asarray(a, float), protocol)
+    with jax.ensure_compile_time_eval():  # it may be asked for while a function is traced
+        protocol = Protocol(clamps, fit_basis(thetas, clamps, labels))
+        return jax.tree.map(lambda a: jnp.asarray(a, float), protocol)
 
 
 def __getattr__(name: str):
