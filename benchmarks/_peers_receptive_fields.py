@@ -35,17 +35,36 @@ def glm(theta: np.ndarray, protocol) -> np.ndarray:
     return x
 
 
+@numba.njit(fastmath=True)
+def _field(cell, side, out):
+    gain, phi, f, alpha, gamma, b, x0, y0 = cell[1:]
+    power = 2.0**b
+    sigma = math.sqrt(2 * math.log(2)) / (2 * math.pi * f) * (power + 1) / (power - 1)
+    norm = 0.5 + math.exp(-((2 * math.pi * f * sigma) ** 2)) * math.cos(2 * phi)
+    step = 2 / (side - 1)
+    scale = gain / math.sqrt(math.pi * sigma**2 / gamma * norm / step**2)
+    c, s = math.cos(alpha), math.sin(alpha)
+    for row in range(side):
+        for column in range(side):
+            x, y = column * step - 1 - x0, row * step - 1 - y0
+            u, v = x * c - y * s, gamma * (x * s + y * c)
+            value = math.exp(-(u * u + v * v) / (2 * sigma**2))
+            out[row * side + column] = scale * value * math.cos(2 * math.pi * f * u - phi)
+
+
 @numba.njit(fastmath=True, parallel=True)
-def _gabor(cells, fields, frames, clip, dt, sta, count):
+def _gabor(cells, frames, side, sta, count):
     n, pixels = frames.shape
     for row in numba.prange(cells.shape[0]):
-        base = dt * math.exp(cells[row, 0])
+        field = np.empty(pixels, np.float32)
+        _field(cells[row], side, field)
+        base = 0.025 * math.exp(cells[row, 0])
         spikes = 0
         for t in range(n):
             z = np.float32(0)
             for p in range(pixels):
-                z += fields[row, p] * frames[t, p]
-            y = np.random.poisson(base * math.exp(min(z, clip)))
+                z += field[p] * frames[t, p]
+            y = np.random.poisson(base * math.exp(min(z, np.float32(4))))
             if y > 0:
                 spikes += y
                 for p in range(pixels):
@@ -59,18 +78,14 @@ def _gabor(cells, fields, frames, clip, dt, sta, count):
         count[row] = spikes
 
 
-def gabor(theta: np.ndarray, protocol) -> tuple[np.ndarray, np.ndarray]:
-    """STA (rows, pixels) and count (rows,) of each theta (rows, 9).
+def gabor(cells: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """STA (rows, pixels) and count (rows,) of constrained parameters (rows, 9).
 
-    The video and the products with it are in float32, which is the loop's fastest: it reads the
-    whole video for every run.
+    `frames`: the video (n, side, side) in float32. The products with it are in float32 too, the
+    loop's fastest; every run reads the whole video.
     """
-    from simulators import gabor as model
-
-    cells = np.asarray(model.constrain(theta), float)
-    rows, columns = protocol.frames.shape[1:]
-    fields = np.stack([model.receptive_field(c, rows, columns) for c in cells]).astype(np.float32)
-    frames = np.asarray(protocol.frames, np.float32).reshape(len(protocol.frames), -1)
-    sta, count = np.zeros((len(theta), rows * columns), np.float32), np.empty(len(theta))
-    _gabor(cells, fields.reshape(len(theta), -1), frames, model.CLIP, model.DT, sta, count)
+    n, side, _ = frames.shape
+    cells = np.asarray(cells, float)
+    sta, count = np.zeros((len(cells), side * side), np.float32), np.empty(len(cells))
+    _gabor(cells, frames.reshape(n, -1), side, sta, count)
     return sta, count

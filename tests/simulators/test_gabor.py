@@ -140,7 +140,7 @@ def test_a_silent_run_is_nan_with_a_count_of_zero(video):
         x = gabor.simulate(jax.random.key(0), theta, video)
         return x["count"] + jnp.nansum(x["sta"])
 
-    assert np.isfinite(jax.grad(loss)(theta)).all()
+    assert np.isfinite(jax.jit(jax.grad(loss))(theta)).all()
 
 
 def test_log_likelihood_equals_scipy(float64):
@@ -172,7 +172,7 @@ def test_gradients_equal_central_differences(float64):
         jax.grad(likelihood)(theta), central(likelihood), rtol=1e-5, atol=1e-6
     )
     # Of simulate, count and spike-triggered sum: the gradients of their means, at any noise.
-    jacobian = jax.jacrev(lambda t: gabor.simulate(jax.random.key(3), t, video))(theta)
+    jacobian = jax.jit(jax.jacfwd(lambda t: gabor.simulate(jax.random.key(3), t, video)))(theta)
     np.testing.assert_allclose(jacobian["count"], central(mean_count), rtol=1e-5, atol=1e-6)
     x = gabor.simulate(jax.random.key(3), theta, video)
     sums = jacobian["sta"] * x["count"] + x["sta"][..., None] * jacobian["count"]
