@@ -4,4 +4,4 @@ Each has PARAMETERS, FEATURES, NOMINAL, DEFAULT, simulate(key, theta, protocol),
 protocol) and features(trace).
 """
 
-MODELS = ("hodgkin_huxley", "stg")
+MODELS = ("channels", "gabor", "glm", "hodgkin_huxley", "stg")

@@ -1,4 +1,4 @@
-"""Standard normals by counter: z_i = g(threefry(key, i // 4)), four from each 64-bit block.
+"""Random numbers by counter: normals z_i = g(threefry(key, i // 4)), four from each 64-bit block.
 
 The i-th number depends on the key and on i alone: not on the batch, the chunk, the length of a
 block or the precision of the simulation. Threefry-2x32 with 20 rounds (Salmon et al. 2011,
@@ -84,3 +84,14 @@ def normals(key: jax.Array, first, count: int, stream: int = 0) -> jax.Array:
         raise ValueError(f"count: expected a multiple of {PER_COUNTER}, got {count}")
     at = jnp.asarray(first) + PER_COUNTER * jnp.arange(count // PER_COUNTER)
     return jnp.stack(four(words(key, at, stream)), axis=-1).reshape(count)
+
+
+def uniforms(key: jax.Array, count: int, stream: int = 0) -> jax.Array:
+    """v_0 … v_(count − 1) of a stream, uniform on (0, 1), float32, shape (count,).
+
+    Multiples of 2⁻³² near 0 and of 2⁻²⁴ near 1: compare them with small probabilities, v < p.
+    """
+    # The second word is dropped: to interleave the two costs more than to draw anew.
+    drawn, _ = threefry(key, jnp.arange(count, dtype=jnp.uint32), np.uint32(stream))
+    v = ((drawn >> 1).astype(jnp.int32).astype(jnp.float32) + 0.5) * np.float32(2.0**-31)
+    return jnp.minimum(v, np.float32(1 - 2.0**-24))

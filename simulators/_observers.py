@@ -33,6 +33,17 @@ class Observer(eqx.Module):
         return seen
 
 
+class BlockObserver(Observer):
+    """Looks at a stretch of samples at once, as `emit` gave them: for sums that are a product."""
+
+    def sample(self, seen: Any, index, before: State, after: State) -> Any:
+        return seen
+
+    @abc.abstractmethod
+    def block(self, seen: Any, first, samples: jax.Array, args: Any) -> Any:
+        """After the samples first + 1 … first + n, shape (n, …); args as in Drive."""
+
+
 class Both(Observer):
     """Two observers of one trajectory; their states are a pair."""
 

@@ -12,7 +12,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Parameter:
-    """One component of theta: uniform prior on [low, high], a nominal value inside it, a unit."""
+    """One component of theta: uniform prior on [low, high], a nominal value inside it, a unit.
+
+    Bounds of ±∞ where the model has a Gaussian prior instead, its PRIOR_MEAN and PRIOR_PRECISION.
+    """
 
     name: str
     unit: str

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from . import _bursts, _cycles, spikes
+from ._observers import Observer
 from ._parameters import Feature
-from ._solve import Observer
 from .stimuli import after, at_or_after
 
 NEURONS = ("PM", "LP", "PY")

@@ -18,9 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ._gating import approach
-from ._observers import Both, Observer, State
-
-__all__ = ["Both", "Drive", "ExponentialEuler", "Observer", "Relaxation", "integrate", "replay"]
+from ._observers import BlockObserver, Observer, State
 
 SAMPLES = "samples"
 GROUP = 4  # steps per turn of the innermost loop, which share one draw of random words
@@ -122,7 +120,8 @@ class Blocks(diffrax.AbstractSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         args, _ = args
-        keep = SAMPLES in y0
+        whole = isinstance(self.observer, BlockObserver)
+        keep = whole or SAMPLES in y0
         begin = jnp.round(t0).astype(jnp.int32) * self.length
 
         # What a loop carries is computed once; what is left in a loop's body, XLA recomputes for
@@ -146,12 +145,13 @@ class Blocks(diffrax.AbstractSolver):
                 for q in range(GROUP):
                     carry, sample = one(carry, q)
                     samples.append(sample)
+                samples = tuple(samples)
             else:
                 # The inputs take turns at the front: indexing a stack of them would make a buffer
                 # beyond the size up to which XLA runs a loop's body without its task queue.
                 carry, samples = lax.scan(one, carry, jnp.arange(GROUP, dtype=jnp.int32))
             y, seen, _ = carry
-            return (y, seen, ahead), jnp.stack(samples) if keep and self.unrolled else samples
+            return (y, seen, ahead), samples
 
         turn = jax.checkpoint(advance, prevent_cse=False)  # gradients keep states, not every term
 
@@ -159,6 +159,11 @@ class Blocks(diffrax.AbstractSolver):
             y, seen, drawn = carry
             carry = (y, self.observer.open(seen, y), drawn)
             (y, seen, drawn), samples = lax.scan(turn, carry, turns)
+            if keep:
+                samples = jnp.stack(samples, axis=1) if self.unrolled else samples
+                samples = samples.reshape(self.stretch, *samples.shape[2:])
+            if whole:
+                seen = self.observer.block(seen, turns[0][0], samples, args)
             return (y, self.observer.close(seen), drawn), samples
 
         y = {name: value for name, value in y0.items() if name != SAMPLES}
@@ -169,9 +174,7 @@ class Blocks(diffrax.AbstractSolver):
         turns = jax.tree.map(lambda a: a.reshape(*parts, *a.shape[1:]), (firsts, given))
         carry = (y, solver_state, self.drive.draw(begin, args))
         (y, seen, _), samples = lax.scan(part, carry, turns)
-        y1 = y
-        if keep:
-            y1 = y | {SAMPLES: samples.reshape(y0[SAMPLES].shape)}
+        y1 = y | {SAMPLES: samples.reshape(y0[SAMPLES].shape)} if SAMPLES in y0 else y
         return y1, None, {"y0": y0, "y1": y1}, seen, diffrax.RESULTS.successful
 
 

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ._solve import Observer
+from ._observers import Observer
 
 GAS, FARADAY = 8314.51, 96485.3415  # mJ/(mol·K), C/mol
 SURFACE, CAPACITANCE = 0.628e-3, 0.6283e-3  # cm², µF

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from . import _moments, spikes
+from ._observers import Observer
 from ._parameters import Feature
-from ._solve import Observer
 from .stimuli import CurrentClamp, after, at_or_after
 
 SPIKE_THRESHOLD, DEAD_TIME = -10.0, 0.5  # mV, ms

@@ -22,9 +22,10 @@ import numpy as np
 
 from . import _noise
 from . import _stg_kinetics as kinetics
+from ._observers import Both
 from ._parameters import Parameter, as_theta, concrete, nominal
 from ._pyloric import FEATURES, NEURONS, STRETCH, Rhythm
-from ._solve import Both, Drive, ExponentialEuler, Relaxation, integrate, replay
+from ._solve import Drive, ExponentialEuler, Relaxation, integrate, replay
 from ._stg_protocol import Protocol
 
 __all__ = [

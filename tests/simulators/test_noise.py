@@ -67,3 +67,15 @@ def test_wrong_keys_are_refused():
     for wrong in (0, jax.random.split(jax.random.key(0), 3), jax.random.key(0, impl="rbg")):
         with pytest.raises(ValueError, match="^key: expected"):
             _noise.key_words(wrong)
+
+
+def test_uniforms_are_uniform_and_fine_near_zero():
+    n = 4_000_000
+    v = np.asarray(jax.jit(lambda k: _noise.uniforms(k, n))(KEY)).astype(float)
+    assert v.min() > 0 and v.max() < 1
+    assert stats.kstest(v, "uniform").pvalue > 0.001
+    for lag in (1, 2, 3):
+        assert abs(np.mean((v[lag:] - 0.5) * (v[:-lag] - 0.5)) * 12 * np.sqrt(n)) < 4
+    for p in (1e-6, 1e-5, 1e-4):
+        assert abs((v < p).sum() - n * p) < 4.5 * np.sqrt(n * p)
+    np.testing.assert_array_equal(v[:1001], _noise.uniforms(KEY, 1001))

@@ -1,0 +1,104 @@
+"""Draw a run of a model with its features marked.
+
+python -m simulators hodgkin_huxley --theta 50,5,0.1,0.07,600,60,0.1,70 --seed 1 --plot run.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import MODELS
+
+
+class Refused(Exception):
+    """A request that cannot be met; its message is one line."""
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError:
+        raise Refused(
+            "matplotlib is not installed: run python -m pip install 'jaxsbi[plot]'"
+        ) from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot
+
+    return matplotlib.pyplot
+
+
+def _theta(text: str | None, model: Any) -> np.ndarray:
+    """theta from comma-separated numbers, NOMINAL without any."""
+    if text is None:
+        return model.NOMINAL
+    names = ", ".join(p.name for p in model.PARAMETERS)
+    try:
+        theta = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        raise Refused(
+            f"--theta: expected numbers with commas between ({names}), got {text!r}"
+        ) from None
+    if len(theta) != len(model.PARAMETERS):
+        raise Refused(
+            f"--theta: expected {len(model.PARAMETERS)} numbers ({names}), got {len(theta)}"
+        )
+    return theta
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m simulators", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("model", metavar="MODEL", help=", ".join(MODELS))
+    parser.add_argument("--theta", metavar="1,2,…", help="parameters; default: the nominal ones")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="default: MODEL.png")
+    return parser.parse_args(arguments)
+
+
+def draw(name: str, text: str | None, seed: int, path: Path | None) -> Path:
+    """Write the figure of one run and give its path; Refused or ValueError for bad requests."""
+    if name not in MODELS:
+        raise Refused(f"MODEL: expected one of {', '.join(MODELS)}, got {name!r}")
+    path = Path(f"{name}.png") if path is None else path
+    plt = _pyplot()
+    kinds = plt.figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in kinds:
+        raise Refused(f"--plot: expected a name that ends in one of {', '.join(kinds)}, got {path}")
+    if not path.parent.is_dir():
+        raise Refused(f"--plot: expected a folder that exists, got {path.parent}; make it first")
+    import jax
+
+    from ._drawings import DRAWINGS
+
+    model = importlib.import_module(f"simulators.{name}")
+    theta = _theta(text, model)
+    figure = DRAWINGS[name](plt, jax.random.key(seed), theta)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise Refused(f"--plot: cannot write {path} ({error.strerror or error})") from None
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 2 with one line on standard error."""
+    options = _arguments(arguments)
+    try:
+        path = draw(options.model, options.theta, options.seed, options.plot)
+    except (Refused, ValueError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
