@@ -142,6 +142,41 @@ def channels(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
     return figure
 
 
+def stg(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
+    """Three voltages with their bursts over a few seconds; durations, duties, phases in words."""
+    from . import stg as model
+
+    run = model.trace(key, theta, model.Protocol(duration=5000.0, burn_in=1000.0))
+    out = model.summarise(run)
+    x = dict(zip((f.name for f in model.FEATURES), np.asarray(out.features), strict=True))
+    voltage, time = np.asarray(run.voltage), run.protocol.time / 1000
+    figure, axes = plt.subplots(3, 1, figsize=(10, 6), sharex=True, sharey=True,
+                                layout="constrained")  # fmt: skip
+    seen = time >= run.protocol.burn_in / 1000
+    for panel, name, v in zip(axes, model.NEURONS, voltage, strict=True):
+        panel.axvspan(0, time[seen][0], color=SHADE, lw=0, zorder=0)
+        panel.plot(time, v, color=INK, lw=0.6)
+        for first, last in _bursts(v, time, seen):
+            panel.plot([first, last], [60, 60], color=ACCENT, lw=3, solid_capstyle="butt")
+        about = f"burst {x[f'burst duration {name}']:.0f} ms, duty {x[f'duty cycle {name}']:.2f}"
+        if name != "PM":
+            about += f", phase {x[f'phase {name}']:.2f}"
+        panel.set_title(about, loc="right", color=ACCENT, size="medium")
+        _label(panel, "", f"{name} [mV]")
+    kind = "pyloric" if out.pyloric else "not pyloric"
+    axes[0].set_title(f"Pyloric circuit, period {x['cycle period']:.0f} ms, {kind}", loc="left")
+    axes[-1].set(xlabel="time [s]", xlim=(0, time[-1]))
+    return figure
+
+
+def _bursts(v: np.ndarray, time: np.ndarray, seen: np.ndarray) -> list[tuple[float, float]]:
+    """First and last spike [s] of each burst that the features count."""
+    crest = (v[:-2] <= v[1:-1]) & (v[1:-1] >= v[2:]) & (v[1:-1] > -10) & seen[1:-1]
+    spikes = time[1:-1][crest]
+    parts = np.split(spikes, 1 + np.flatnonzero(np.diff(spikes) >= 0.15))
+    return [(part[0], part[-1]) for part in parts if len(part) and part[-1] - part[0] > 0.04]
+
+
 def _label(axes: Any, x: str, y: str, title: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(xlabel=x, ylabel=y)
@@ -155,4 +190,5 @@ DRAWINGS: dict[str, Callable[[Any, jax.Array, np.ndarray], Any]] = {
     "gabor": gabor,
     "glm": glm,
     "hodgkin_huxley": hodgkin_huxley,
+    "stg": stg,
 }
