@@ -4,8 +4,8 @@ Gating and membrane equations are linear in their own state, dy/dt = r (y∞ −
 by the other states: for frozen coefficients the update is exact for any h > 0.
 
 One step of diffrax is a block of steps of the model, taken by an inner loop that also draws the
-noise and feeds the observer. A block is the unit of recomputation in reverse-mode gradients, so
-their memory grows with the square root of simulated time, and that of a simulation not at all.
+noise and feeds the observer. A reverse-mode gradient keeps the state at the start of each block,
+and the states of the steps of one block at a time; a simulation keeps nothing.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from jax import lax
 
 from ._gating import approach
 from ._observers import BlockObserver, Observer, State
+from ._stages import staged
 
 SAMPLES = "samples"
 GROUP = 4  # steps per turn of the innermost loop, which share one draw of random words
@@ -65,10 +66,15 @@ class ExponentialEuler(diffrax.AbstractSolver):
     def update(self, terms, t, h, y: State, args) -> State:
         """The states one step of length h later."""
         shares = dict(self.shares)
+        moving, fixed = eqx.partition(terms, eqx.is_array)
         for group in self.groups:
-            field = terms.vf(t, y, args)
-            gaps = {n: (field[n][0] - y[n], h * field[n][1]) for n in group}
-            y = y | {n: y[n] + gap * shares.get(n, approach)(x) for n, (gap, x) in gaps.items()}
+
+            def move(moving, t, y, args, group=group):
+                field = eqx.combine(moving, fixed).vf(t, y, args)
+                gaps = {n: (field[n][0] - y[n], h * field[n][1]) for n in group}
+                return {n: y[n] + gap * shares.get(n, approach)(x) for n, (gap, x) in gaps.items()}
+
+            y = y | staged(move, t, moving, t, y, args)
         return y
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
@@ -82,7 +88,7 @@ class Drive(NamedTuple):
     `given(first, length, args)`: arrays with leading axis `length`, one entry a step from step
     `first` on, looked up once a block. `draw(first, args)`: random words for steps first …
     first + GROUP − 1. `inputs(given, drawn, args)`: the inputs of these GROUP steps, one entry
-    each; the term sees (args, the step's input) as args.
+    each. The term sees ((constants,), the step's input) as args, its constants the first of args.
     """
 
     given: Callable[..., Any]
@@ -135,8 +141,9 @@ class Blocks(diffrax.AbstractSolver):
 
             def one(carry, q):
                 y, seen, (entering, *later) = carry
-                new = self.solver.update(terms, t0, self.dt, y, (args, entering))
-                seen = self.observer.sample(seen, first + q + 1, y, new)
+                new = self.solver.update(terms, t0, self.dt, y, ((args[0],), entering))
+                look = type(self.observer).sample
+                seen = staged(look, t0, self.observer, seen, first + q + 1, y, new)
                 return (new, seen, (*later, entering)), self.emit(new) if keep else ()
 
             carry = (y, seen, tuple(inputs))
@@ -153,12 +160,10 @@ class Blocks(diffrax.AbstractSolver):
             y, seen, _ = carry
             return (y, seen, ahead), samples
 
-        turn = jax.checkpoint(advance, prevent_cse=False)  # gradients keep states, not every term
-
         def part(carry, turns):
             y, seen, drawn = carry
             carry = (y, self.observer.open(seen, y), drawn)
-            (y, seen, drawn), samples = lax.scan(turn, carry, turns)
+            (y, seen, drawn), samples = lax.scan(advance, carry, turns)
             if keep:
                 samples = jnp.stack(samples, axis=1) if self.unrolled else samples
                 samples = samples.reshape(self.stretch, *samples.shape[2:])
@@ -221,7 +226,7 @@ def integrate(
         args=(args, one_step),
         saveat=saveat,
         stepsize_controller=diffrax.ConstantStepSize(),
-        adjoint=diffrax.RecursiveCheckpointAdjoint(),
+        adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints=blocks),
         max_steps=blocks,
         throw=False,
     )
