@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+
+from experiments.runs import processor
 
 
 def machine(*packages: str) -> dict[str, Any]:
@@ -32,19 +34,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def _version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def uniform_draws(parameters: Sequence[Any], rows: int, seed: int = 0) -> np.ndarray:
+    """θ (rows, d), uniform between the bounds of a model's PARAMETERS."""
+    low, high = (np.array([getattr(p, side) for p in parameters]) for side in ("low", "high"))
+    return np.random.default_rng(seed).uniform(low, high, (rows, len(low)))
 
 
 def seconds(run: Callable[[], Any], repeats: int = 5) -> float:

@@ -7,7 +7,6 @@ products with the basis taken on the way.
 from __future__ import annotations
 
 import math
-import time
 
 import numba
 import numpy as np
@@ -61,12 +60,3 @@ def channels(theta: np.ndarray, given: list[tuple]) -> np.ndarray:
     for x, one in zip(parts, given, strict=True):
         _run(theta, *one, x)
     return np.concatenate(parts, axis=1)
-
-
-def seconds_per_simulation(theta: np.ndarray, protocol) -> float:
-    """The time of one call on these rows over their number, compiled beforehand."""
-    given = arguments(protocol)
-    channels(theta[:1], given)
-    start = time.perf_counter()
-    channels(theta, given)
-    return (time.perf_counter() - start) / len(theta)

@@ -30,17 +30,14 @@ BATCHES = (32, 64, 128, 256, 1024, 4096)
 EXPONENTIALS = 7  # per step: V, four gates, two for the rates
 
 
-def prior_draws(rows: int, seed: int = 0) -> np.ndarray:
-    low, high = (np.array([getattr(p, side) for p in hh.PARAMETERS]) for side in ("low", "high"))
-    return np.random.default_rng(seed).uniform(low, high, (rows, len(low)))
-
-
 def per_simulation(
     one: Callable[[jax.Array, jax.Array], Any], batch: int, rows: int, repeats: int
 ) -> tuple[float, Any]:
     """Milliseconds a simulation of one(key, theta), `batch` lanes a call; the compiled program."""
     calls = -(-rows // batch)
-    theta = jnp.asarray(prior_draws(calls * batch), jnp.float32).reshape(calls, batch, -1)
+    theta = jnp.asarray(_measure.uniform_draws(hh.PARAMETERS, calls * batch), jnp.float32).reshape(
+        calls, batch, -1
+    )
     keys = jax.random.split(jax.random.key(0), (calls, batch))
     inputs = [jax.block_until_ready((keys[i], theta[i])) for i in range(calls)]
     compiled = jax.jit(jax.vmap(one)).lower(*inputs[0]).compile()
@@ -53,7 +50,7 @@ def speed(batches: list[int], rows: int, repeats: int) -> Iterator[dict[str, Any
     from benchmarks import _peers_numba, _peers_scan
 
     protocol, steps = hh.DEFAULT, hh.DEFAULT.samples - 1
-    theta = prior_draws(rows)
+    theta = _measure.uniform_draws(hh.PARAMETERS, rows)
     numba_ms = 1e3 * _measure.seconds(lambda: _peers_numba.hodgkin_huxley(theta, protocol), repeats)
     numba_ms /= rows
     yield {"what": "numba, scalar loop, float64, fastmath", "ms_per_simulation": numba_ms}
@@ -125,7 +122,7 @@ def speed(batches: list[int], rows: int, repeats: int) -> Iterator[dict[str, Any
 def accuracy(rows: int) -> Iterator[dict[str, Any]]:
     """float32 against float64 under the same noise, in sds of each feature over the prior."""
     for sigma in ("drawn", "zero"):
-        theta = prior_draws(rows, seed=1)
+        theta = _measure.uniform_draws(hh.PARAMETERS, rows, seed=1)
         theta[:, 6] *= sigma == "drawn"
         results = {}
         for double in (False, True):

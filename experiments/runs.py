@@ -152,14 +152,15 @@ def machine() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": platform.system(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "device": f"{jax.device_count()} × {device.device_kind}",
         "backend": jax.default_backend(),
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)

@@ -43,7 +43,6 @@ class Schedule(NamedTuple):
     average: Float[Array, ""]
     patience: Int[Array, ""]
     anneal: Int[Array, ""]
-    max_epochs: Int[Array, ""]
 
 
 def is_finished(state: Descent, schedule: Schedule) -> Array:

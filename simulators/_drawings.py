@@ -41,9 +41,11 @@ def hodgkin_huxley(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
 
 def _spikes(v: np.ndarray, time: np.ndarray, on: float, off: float) -> np.ndarray:
     """Samples of the spikes that the feature counts."""
-    peak = (v[:-2] <= v[1:-1]) & (v[1:-1] > v[2:]) & (v[1:-1] > -10)
+    from ._watch import DEAD_TIME, SPIKE_THRESHOLD
+
+    peak = (v[:-2] <= v[1:-1]) & (v[1:-1] > v[2:]) & (v[1:-1] > SPIKE_THRESHOLD)
     at = 1 + np.flatnonzero(peak & (time[1:-1] > on) & (time[1:-1] < off))
-    return at[np.diff(time[at], prepend=-np.inf) > 0.5]
+    return at[np.diff(time[at], prepend=-np.inf) > DEAD_TIME]
 
 
 def glm(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
@@ -171,10 +173,13 @@ def stg(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
 
 def _bursts(v: np.ndarray, time: np.ndarray, seen: np.ndarray) -> list[tuple[float, float]]:
     """First and last spike [s] of each burst that the features count."""
-    crest = (v[:-2] <= v[1:-1]) & (v[1:-1] >= v[2:]) & (v[1:-1] > -10) & seen[1:-1]
+    from ._pyloric import QUIET, SHORT_BURST, SPIKE_THRESHOLD
+
+    crest = (v[:-2] <= v[1:-1]) & (v[1:-1] >= v[2:]) & (v[1:-1] > SPIKE_THRESHOLD) & seen[1:-1]
     spikes = time[1:-1][crest]
-    parts = np.split(spikes, 1 + np.flatnonzero(np.diff(spikes) >= 0.15))
-    return [(part[0], part[-1]) for part in parts if len(part) and part[-1] - part[0] > 0.04]
+    parts = np.split(spikes, 1 + np.flatnonzero(1000 * np.diff(spikes) >= QUIET))
+    ends = [(part[0], part[-1]) for part in parts if len(part)]
+    return [(first, last) for first, last in ends if 1000 * (last - first) > SHORT_BURST]
 
 
 def _label(axes: Any, x: str, y: str, title: str = "") -> None:

@@ -57,3 +57,11 @@ def as_theta(theta, parameters: tuple[Parameter, ...]) -> jax.Array:
 def concrete(value) -> bool:
     """Whether the value can be looked at now (it is no tracer), so that its numbers are checked."""
     return not isinstance(value, jax.core.Tracer)
+
+
+def expect(name: str, value, kind: type, what: str, remedy: str) -> None:
+    """ValueError unless `value` is a `kind`, in words: `what` was expected, `remedy` makes one."""
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"{name}: expected {what}, got {type(value).__name__}; make one with {remedy}"
+        )

@@ -25,7 +25,7 @@ import numpy as np
 from . import _noise
 from ._basis import COMPONENTS, Basis, principal
 from ._clamped import run
-from ._parameters import Feature, Parameter, as_theta, concrete, nominal
+from ._parameters import Feature, Parameter, as_theta, concrete, expect, nominal
 from .voltage_clamp import Clamp, data_folder, standard
 
 NOISE = 0.5  # mV
@@ -146,11 +146,13 @@ def _as_protocol(protocol) -> Protocol:
     """The protocol as JAX arrays in the default precision; ValueError for anything else."""
     if protocol is None:
         protocol = default_protocol()
-    if not isinstance(protocol, Protocol):
-        raise ValueError(
-            f"protocol: expected a channels.Protocol, got {type(protocol).__name__}; "
-            "make one with Protocol(clamps, fit_basis(thetas, clamps))"
-        )
+    expect(
+        "protocol",
+        protocol,
+        Protocol,
+        "a channels.Protocol",
+        "Protocol(clamps, fit_basis(thetas, clamps))",
+    )
     return jax.tree.map(lambda a: jnp.asarray(a, float), protocol)
 
 
@@ -173,11 +175,7 @@ def trace(key: jax.Array, theta: jax.Array, protocol: Protocol | None = None) ->
 
 def features(trace: Trace) -> jax.Array:
     """x of a trace: Σ φ_k I over the samples of all sweeps, k = 1 … 10, and the mean of I."""
-    if not isinstance(trace, Trace):
-        raise ValueError(
-            f"trace: expected a channels.Trace, got {type(trace).__name__}; "
-            "make one with Trace(currents, protocol)"
-        )
+    expect("trace", trace, Trace, "a channels.Trace", "Trace(currents, protocol)")
     protocol = _as_protocol(trace.protocol)
     currents = tuple(jnp.asarray(current).astype(float) for current in trace.currents)
     shapes = tuple(clamp.voltage.shape for clamp in protocol.clamps)

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _noise
-from ._parameters import Feature, Parameter, as_theta, concrete, nominal
+from ._parameters import Feature, Parameter, as_theta, concrete, expect, nominal
 from ._poisson import poisson
 
 SIZE, FRAMES, DT, CLIP = 41, 12_000, 0.025, 4.0  # pixels a side, frames, s, log gain
@@ -220,11 +220,13 @@ def _as_protocol(protocol) -> Protocol:
     """The protocol as JAX arrays in the default precision; ValueError for anything else."""
     if protocol is None:
         protocol = default_protocol()
-    if not isinstance(protocol, Protocol):
-        raise ValueError(
-            f"protocol: expected a gabor.Protocol, got {type(protocol).__name__}; "
-            "make one with white_noise(seed, frames) or Protocol(frames)"
-        )
+    expect(
+        "protocol",
+        protocol,
+        Protocol,
+        "a gabor.Protocol",
+        "white_noise(seed, frames) or Protocol(frames)",
+    )
     if protocol.frames.ndim != 3:
         raise ValueError(
             f"protocol.frames: expected shape (frames, rows, columns), got "
@@ -270,11 +272,7 @@ def trace(key: jax.Array, theta: jax.Array, protocol: Protocol | None = None) ->
 
 def features(trace: Trace) -> dict[str, jax.Array]:
     """x of a trace, as `simulate` gives it."""
-    if not isinstance(trace, Trace):
-        raise ValueError(
-            f"trace: expected a gabor.Trace, got {type(trace).__name__}; "
-            "make one with Trace(counts, drive, protocol)"
-        )
+    expect("trace", trace, Trace, "a gabor.Trace", "Trace(counts, drive, protocol)")
     protocol = _as_protocol(trace.protocol)
     return _features(_as_counts("trace.counts", trace.counts, protocol), protocol)
 

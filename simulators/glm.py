@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _noise
-from ._parameters import Feature, Parameter, as_theta, concrete, nominal
+from ._parameters import Feature, Parameter, as_theta, concrete, expect, nominal
 from .stimuli import _numbers
 
 __all__ = [
@@ -158,11 +158,13 @@ def _trace(key, theta, protocol):
 
 def _as_protocol(protocol) -> Protocol:
     """The protocol as JAX arrays in the default precision; ValueError for anything else."""
-    if not isinstance(protocol, Protocol):
-        raise ValueError(
-            f"protocol: expected a glm.Protocol, got {type(protocol).__name__}; "
-            "make one with white_noise(seed, bins) or Protocol(stimulus)"
-        )
+    expect(
+        "protocol",
+        protocol,
+        Protocol,
+        "a glm.Protocol",
+        "white_noise(seed, bins) or Protocol(stimulus)",
+    )
     if protocol.stimulus.ndim != 1:
         raise ValueError(
             f"protocol.stimulus: expected shape (n,), got {protocol.stimulus.shape}; "
@@ -198,11 +200,7 @@ def trace(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> Tra
 
 def features(trace: Trace) -> jax.Array:
     """x = Xᵀy of a trace, shape (10,)."""
-    if not isinstance(trace, Trace):
-        raise ValueError(
-            f"trace: expected a glm.Trace, got {type(trace).__name__}; "
-            "make one with Trace(spikes, drive, protocol)"
-        )
+    expect("trace", trace, Trace, "a glm.Trace", "Trace(spikes, drive, protocol)")
     protocol = _as_protocol(trace.protocol)
     return _project(protocol.design, _as_spikes("trace.spikes", trace.spikes, protocol))
 

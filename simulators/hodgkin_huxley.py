@@ -21,7 +21,7 @@ import numpy as np
 
 from . import _noise
 from ._gating import efun
-from ._parameters import Parameter, as_theta, nominal
+from ._parameters import Parameter, as_theta, expect, nominal
 from ._solve import Drive, ExponentialEuler, Relaxation, integrate, replay
 from ._watch import FEATURES, Watch
 from .stimuli import CurrentClamp as Protocol
@@ -155,11 +155,13 @@ def _injected(current, drawn, args):
 
 def _as_protocol(protocol) -> Protocol:
     """The protocol as JAX arrays in the default precision; ValueError for anything else."""
-    if not isinstance(protocol, Protocol):
-        raise ValueError(
-            f"protocol: expected a hodgkin_huxley.Protocol, got {type(protocol).__name__}; "
-            "make one with step(amplitude, …) or Protocol(current, v0, t_on, t_off, dt)"
-        )
+    expect(
+        "protocol",
+        protocol,
+        Protocol,
+        "a hodgkin_huxley.Protocol",
+        "step(amplitude, …) or Protocol(current, v0, t_on, t_off, dt)",
+    )
     if protocol.current.ndim != 1:
         raise ValueError(
             f"protocol.current: expected shape (n,), got {protocol.current.shape}; "
@@ -222,11 +224,7 @@ def features(trace: Trace) -> jax.Array:
     """x of a trace, shape (7,): spike count; mean V for t < t_on; sd for 0.9 t_on ≤ t < t_on;
     mean, variance, skewness, kurtosis (not excess) for t_on < t < t_off; ddof 0 throughout.
     """
-    if not isinstance(trace, Trace):
-        raise ValueError(
-            f"trace: expected a hodgkin_huxley.Trace, got {type(trace).__name__}; "
-            "make one with Trace(voltage, protocol)"
-        )
+    expect("trace", trace, Trace, "a hodgkin_huxley.Trace", "Trace(voltage, protocol)")
     protocol = _as_protocol(trace.protocol)
     voltage = jnp.asarray(trace.voltage).astype(float)
     if voltage.shape != (protocol.samples,):

@@ -23,7 +23,7 @@ import numpy as np
 from . import _noise
 from . import _stg_kinetics as kinetics
 from ._observers import Both
-from ._parameters import Parameter, as_theta, concrete, nominal
+from ._parameters import Parameter, as_theta, concrete, expect, nominal
 from ._pyloric import FEATURES, NEURONS, STRETCH, Rhythm
 from ._solve import Drive, ExponentialEuler, Relaxation, integrate, replay
 from ._stg_protocol import Protocol
@@ -140,11 +140,13 @@ def _physical(theta, protocol):
 
 
 def _as_protocol(protocol) -> Protocol:
-    if not isinstance(protocol, Protocol):
-        raise ValueError(
-            f"protocol: expected an stg.Protocol, got {type(protocol).__name__}; "
-            "make one with Protocol(duration, burn_in, dt, temperature)"
-        )
+    expect(
+        "protocol",
+        protocol,
+        Protocol,
+        "an stg.Protocol",
+        "Protocol(duration, burn_in, dt, temperature)",
+    )
     for name in ("temperature", "noise"):
         if np.shape(getattr(protocol, name)) != ():
             raise ValueError(
@@ -251,11 +253,7 @@ def trace(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> Tra
 
 def summarise(trace: Trace) -> Outcome:
     """The features and the pyloric flag of a trace."""
-    if not isinstance(trace, Trace):
-        raise ValueError(
-            f"trace: expected an stg.Trace, got {type(trace).__name__}; "
-            "make one with Trace(voltage, protocol)"
-        )
+    expect("trace", trace, Trace, "an stg.Trace", "Trace(voltage, protocol)")
     protocol = _as_protocol(trace.protocol)
     voltage = jnp.asarray(trace.voltage).astype(float)
     if voltage.shape != (3, protocol.samples):

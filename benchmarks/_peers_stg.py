@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from jax import lax
 
+from benchmarks import _measure
 from simulators import _noise, stg
 from simulators import _stg_kinetics as kinetics
 
@@ -146,18 +147,11 @@ def plain(key, theta, protocol, *, noise: bool = True, features: bool = True):
     return rhythm.summary(seen, protocol.dt, theta.dtype)[0] if features else stg._voltage(y)
 
 
-def prior_draws(rows: int, seed: int = 0) -> np.ndarray:
-    """θ (rows, 31) from the prior."""
-    low, high = (np.array([getattr(p, side) for p in stg.PARAMETERS]) for side in ("low", "high"))
-    return np.random.default_rng(seed).uniform(low, high, (rows, len(low)))
-
-
 def defined(rows: int, batch: int = 128, seed: int = 0) -> dict[str, float]:
     """Shares of prior draws that have all features, a period, each burst duration; pyloric ones."""
-    from benchmarks import _measure
-
     calls = -(-rows // batch)
-    theta = jnp.asarray(prior_draws(calls * batch, seed), jnp.float32).reshape(calls, batch, -1)
+    theta = _measure.uniform_draws(stg.PARAMETERS, calls * batch, seed)
+    theta = jnp.asarray(theta, jnp.float32).reshape(calls, batch, -1)
     keys = jax.random.split(jax.random.key(seed), (calls, batch))
     run = jax.jit(jax.vmap(stg.outcome))
     out = _measure.on_all_cores(lambda i: run(keys[i], theta[i]), calls)()
