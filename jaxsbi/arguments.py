@@ -10,10 +10,20 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
-def check_count(name: str, n: Any, least: int = 1) -> None:
-    """A ValueError unless n is an integer of at least `least`."""
+def check_count(name: str, n: Any, least: int = 1) -> int:
+    """n as an int; a ValueError naming it unless it is an integer of at least `least`."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {n!r}")
+    return int(n)
+
+
+def check_real(name: str, value: Any, low: float, high: float) -> float:
+    """value as a float; a ValueError naming it unless it lies between low and high, exclusive."""
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not real or not low < value < high:
+        within = f"between {low:g} and {high:g}" if high < np.inf else f"above {low:g}, finite"
+        raise ValueError(f"{name} must be a number {within}, got {value!r}")
+    return float(value)
 
 
 def check_key(key: Any) -> None:
@@ -34,15 +44,15 @@ def as_reals(values: Any) -> Array:
     raise TypeError(f"got dtype {array.dtype}")
 
 
-def as_theta(theta: Any, dim: int | None = None) -> Float[Array, "*n d"]:
+def as_theta(theta: Any, dim: int | None = None, name: str = "theta") -> Float[Array, "*n d"]:
     """θ as real numbers (…, d), at least one; any d without `dim`. A ValueError otherwise."""
     try:
         theta = as_reals(theta)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"theta must be an array of real numbers: {first_line(error)}") from None
+        raise ValueError(f"{name} must be an array of real numbers: {first_line(error)}") from None
     if theta.size == 0 or theta.ndim == 0 or dim not in (None, theta.shape[-1]):
         raise ValueError(
-            f"theta must have shape (…, {'d' if dim is None else dim}), one entry per parameter "
+            f"{name} must have shape (…, {'d' if dim is None else dim}), one entry per parameter "
             f"and at least one row, got {theta.shape}"
         )
     return theta

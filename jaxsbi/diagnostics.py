@@ -13,13 +13,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 from scipy import stats
 
-from jaxsbi.arguments import check_count, check_key
+from jaxsbi.arguments import check_count, check_key, check_real
 from jaxsbi.dataset import is_valid
 from jaxsbi.observations import as_joint_rows
 from jaxsbi.types import PRNGKey
 
 BLOCK = 50
 """Observations whose posteriors are sampled in one compiled call."""
+LEAST_SAMPLE = 10
+"""Rows of each sample below which a classifier's accuracy says nothing."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ def calibrate(
     Talts et al. 2018 (arXiv:1804.06788); Hermans et al. 2022 (TMLR).
     """
     check_key(key)
-    check_count("samples", samples, 2)
-    if not posterior.amortised:
-        raise ValueError("posterior must be amortised: this one holds for its own x_o only")
+    samples = check_count("samples", samples, 2)
+    if not getattr(posterior, "amortised", None):
+        sequential = hasattr(posterior, "amortised")
+        got = "one that holds for its own x_o only" if sequential else repr(posterior)
+        raise ValueError(f"posterior must be an amortised one, as jaxsbi.npe gives, got {got}")
     theta, x = as_joint_rows(theta, x, posterior.prior)
     keep = np.flatnonzero(np.asarray(is_valid(x)))
     if keep.size == 0:
@@ -117,8 +121,9 @@ def coverage(
     samples: int = 500,
 ) -> Float[np.ndarray, " l"]:
     """Expected coverage of the regions of highest density of the given credible levels."""
-    if not all(0 < level < 1 for level in levels):
-        raise ValueError(f"levels must lie between 0 and 1, got {list(levels)}")
+    if np.ndim(levels) != 1 or not len(levels):
+        raise ValueError(f"levels must be a list such as (0.5, 0.95), got {levels!r}")
+    levels = [check_real("levels", level, 0, 1) for level in levels]
     return calibrate(key, posterior, theta, x, samples=samples).coverage(levels)
 
 
@@ -152,10 +157,7 @@ def c2st(
     from sklearn.model_selection import KFold, cross_val_score
     from sklearn.neural_network import MLPClassifier
 
-    first, second = np.asarray(reference, float), np.asarray(samples, float)
-    for name, array in (("reference", first), ("samples", second)):
-        if array.ndim != 2 or not np.all(np.isfinite(array)):
-            raise ValueError(f"{name} must be a finite (n, d) array, got shape {array.shape}")
+    first, second = _sample("reference", reference), _sample("samples", samples)
     if first.shape[1] != second.shape[1]:
         raise ValueError(
             f"samples must have {first.shape[1]} columns like the reference, got {second.shape[1]}"
@@ -179,6 +181,19 @@ def c2st(
         for c in classifiers
     ]
     return C2ST(*scores)
+
+
+def _sample(name: str, values: Any) -> Float[np.ndarray, "n d"]:
+    try:
+        sample = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a finite (n, d) array, got {values!r}") from None
+    if sample.ndim != 2 or len(sample) < LEAST_SAMPLE or not np.all(np.isfinite(sample)):
+        raise ValueError(
+            f"{name} must be a finite (n, d) array of at least {LEAST_SAMPLE} rows, "
+            f"got shape {sample.shape}"
+        )
+    return sample
 
 
 def holm(p_values: Float[np.ndarray, " m"], level: float) -> Bool[np.ndarray, " m"]:

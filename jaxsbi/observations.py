@@ -100,6 +100,10 @@ def _refuse_strange_values(name: str, rows: np.ndarray, masks: Masks | None) -> 
             f"{name} must be finite, got inf in feature {np.argwhere(np.isinf(rows))[0][1]}"
         )
     undefined = np.isnan(rows)
+    if undefined.all(axis=1).any():
+        raise ValueError(
+            f"{name} must have a defined feature, got nothing but NaN; look at the data"
+        )
     if masks is None or not undefined.any():
         return
     known = {row.tobytes() for row in np.asarray(masks)}

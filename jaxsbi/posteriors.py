@@ -73,7 +73,7 @@ class DirectPosterior:
     def sample(self, key: PRNGKey, n: int, x: Data | None = None) -> Float[Array, "*b n d"]:
         """θ_i ~ p(θ | x), i < n: (n, d), or (b, n, d) for a batch. Row i depends on (key, i)."""
         check_key(key)
-        check_count("n", n)
+        n = check_count("n", n)
         x, batched = self._observation(x)
         tile = min(SAMPLE_TILE, 1 << (n - 1).bit_length())
         draw = partial(_sample, self.graphdef, tile, batched)

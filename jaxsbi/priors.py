@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from numpyro.distributions.transforms import biject_to
 
 from jaxsbi import coordinates
+from jaxsbi.arguments import as_theta, check_count, check_key
 from jaxsbi.types import PRNGKey
 
 
@@ -57,11 +58,11 @@ class Prior:
 
     def to_z(self, theta: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
         """z(θ), (…, d). Outside the support the result has no meaning."""
-        return self._concatenate(coordinates.to_z, theta)
+        return self._concatenate(coordinates.to_z, as_theta(theta, self.dim))
 
     def to_theta(self, z: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
         """θ(z), (…, d): always inside the support."""
-        return self._concatenate(coordinates.to_theta, z)
+        return self._concatenate(coordinates.to_theta, as_theta(z, self.dim, "z"))
 
     @property
     def bounds(self) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
@@ -82,6 +83,7 @@ class Prior:
 
     def in_support(self, theta: Float[Array, "*n d"]) -> Array:
         """Whether each θ lies in the support, bounds included: (…,) of bool."""
+        theta = as_theta(theta, self.dim)
         inside = [
             c.support(part) for c, part in zip(self.components, self._split(theta), strict=False)
         ]
@@ -89,6 +91,7 @@ class Prior:
 
     def log_prob(self, theta: Float[Array, "*n d"]) -> Float[Array, "*n"]:
         """log p(θ), (…,): normalised, −inf outside the support, with finite gradients inside."""
+        theta = as_theta(theta, self.dim)
         inside = self.in_support(theta)
         centre = self.to_theta(jnp.zeros(self.dim, theta.dtype))
         safe = self._split(jnp.where(inside[..., None], theta, centre))
@@ -97,6 +100,7 @@ class Prior:
 
     def log_prob_z(self, z: Float[Array, "*n d"]) -> Float[Array, "*n"]:
         """log p(z), (…,): that of N(0, I) wherever `gaussian` holds."""
+        z = as_theta(z, self.dim, "z")
         parts = []
         for component, part in zip(self.components, self._split(z), strict=False):
             if coordinates.has_gaussian_coordinates(component):
@@ -116,7 +120,8 @@ class Prior:
 
     def sample(self, key: PRNGKey, n: int | None = None) -> Float[Array, "*n d"]:
         """θ ~ p: (d,), or (n, d)."""
-        shape = () if n is None else (n,)
+        check_key(key)
+        shape = () if n is None else (check_count("n", n),)
         keys = jax.random.split(key, len(self.components))
         draws = []
         for k, component in zip(keys, self.components, strict=False):
@@ -132,7 +137,6 @@ class Prior:
         return jnp.split(vector, ends, axis=-1)
 
     def _concatenate(self, transform: Any, vector: Array) -> Array:
-        vector = jnp.asarray(vector)
         parts = [
             transform(c, v) for c, v in zip(self.components, self._split(vector), strict=False)
         ]
@@ -205,16 +209,25 @@ def gaussian(
     ((name, value),) = given.items()
     if name == "sd":
         sd = _vector("sd", value)
-        if np.any(sd <= 0):
-            raise ValueError(f"sd must be positive, got {sd.tolist()}")
-        sd = jnp.broadcast_to(jnp.asarray(sd), mean.shape)
-        return Prior(dist.Normal(jnp.asarray(mean), sd).to_event(1), names, units)
-    matrix = np.asarray(value, float)
+        if sd.shape != mean.shape or np.any(sd <= 0):
+            raise ValueError(
+                f"sd must be {len(mean)} positive numbers, one per entry of mean, got {sd.tolist()}"
+            )
+        return Prior(dist.Normal(jnp.asarray(mean), jnp.asarray(sd)).to_event(1), names, units)
     dim = len(mean)
-    if matrix.shape != (dim, dim) or not np.allclose(matrix, matrix.T):
+    try:
+        matrix = np.asarray(value, float)
+    except (TypeError, ValueError):
         raise ValueError(
-            f"{name} must be a symmetric ({dim}, {dim}) matrix, got shape {matrix.shape}"
+            f"{name} must be a ({dim}, {dim}) matrix of numbers, got {value!r}"
+        ) from None
+    if matrix.shape != (dim, dim) or not np.all(np.isfinite(matrix)):
+        raise ValueError(
+            f"{name} must be a finite ({dim}, {dim}) matrix, got shape {matrix.shape}"
+            + (" with entries that are not finite" if matrix.shape == (dim, dim) else "")
         )
+    if not np.allclose(matrix, matrix.T):
+        raise ValueError(f"{name} must be symmetric, got one that is not")
     try:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:

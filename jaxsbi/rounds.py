@@ -235,15 +235,13 @@ def _single(x_o: Any, like: PyTree) -> Data:
 
 
 def _budget(rounds: int, simulations: Any) -> list[int]:
-    check_count("rounds", rounds)
+    rounds = check_count("rounds", rounds)
     each = list(simulations) if isinstance(simulations, list | tuple) else [simulations] * rounds
     if len(each) != rounds:
         raise ValueError(
             f"simulations must be an int, or one per round of {rounds}, got {len(each)}"
         )
-    for n in each:
-        check_count("simulations", n)
-    return [int(n) for n in each]
+    return [check_count("simulations", n) for n in each]
 
 
 def _check_kinds(prior: Any, algorithm: Any, estimator: Any, training: Any) -> None:

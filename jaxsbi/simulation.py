@@ -49,6 +49,12 @@ class Host:
                 f"{np.asarray(theta).tolist()}; return NaN where a simulation fails"
             ) from error
         x = jax.tree.map(np.asarray, x)
+        strange = [leaf.dtype for leaf in jax.tree.leaves(x) if leaf.dtype.kind not in "biuf"]
+        if strange:
+            raise ValueError(
+                f"simulate must return real numbers, got dtype {strange[0]} for theta "
+                f"{np.asarray(theta).tolist()}; return NaN where a simulation fails"
+            )
         if jax.tree.map(np.shape, x) != jax.tree.map(lambda s: s.shape, self.output):
             raise ValueError(
                 f"output_shape promises {_shapes(self.output)}, but the simulator returned "
@@ -71,8 +77,7 @@ def host(fn: Callable[..., Any], *, output_shape: PyTree, workers: int = 1) -> H
     """
     if not callable(fn):
         raise ValueError(f"fn must be a function (rng, theta) -> x, got {type(fn).__name__}")
-    check_count("workers", workers)
-    return Host(fn, output_shape, workers)
+    return Host(fn, output_shape, check_count("workers", workers))
 
 
 def simulate(
@@ -91,7 +96,7 @@ def simulate(
     """
     check_key(key)
     check_prior(prior)
-    check_count("n", n)
+    n = check_count("n", n)
     outcome(simulate, prior.dim)
     with Reporter() if progress else quiet() as reporter:
         return run(key, simulate, prior_draw(prior), 0, n, batch, reporter)
@@ -229,7 +234,7 @@ def _batch_size(n: int, batch: int | None, threads: int) -> int:
     """Rows per call: a power of two from 16 up to `batch`, so that few programs serve every n."""
     if batch is None:
         batch = CPU_BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
-    check_count("batch", batch)
+    batch = check_count("batch", batch)
     share = -(-n // threads)
     size = max(min(batch, 1 << (share - 1).bit_length()), LEAST_BATCH)
     devices = jax.device_count()
@@ -273,9 +278,10 @@ def _output_struct(shape: PyTree) -> PyTree[jax.ShapeDtypeStruct]:
         return isinstance(node, tuple) and all(isinstance(size, int) for size in node)
 
     def one(node: Any) -> jax.ShapeDtypeStruct:
-        if not is_shape(node):
+        if not is_shape(node) or min(node, default=1) < 1:
             raise ValueError(
-                f"output_shape must be a tuple of ints, or a pytree of such tuples, got {node!r}"
+                "output_shape must be a tuple of positive ints, or a pytree of such tuples, "
+                f"got {node!r}"
             )
         return jax.ShapeDtypeStruct(node, jnp.zeros(()).dtype)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, PyTree
 
-from jaxsbi.arguments import check_count
+from jaxsbi.arguments import check_count, check_real
 from jaxsbi.compilation import compile_clock
 from jaxsbi.dataset import Simulations
 from jaxsbi.descent import Descent, Schedule, advance, is_finished
@@ -67,21 +67,17 @@ class Training:
                 f"anneal must be at most max_epochs, got {self.anneal} and {self.max_epochs}"
             )
         for name in ("validation", "average"):
-            share = getattr(self, name)
-            if not 0 < share < 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {share!r}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
+            check_real(name, getattr(self, name), 0, 1)
+        check_real("learning_rate", self.learning_rate, 0, np.inf)
+        if not isinstance(self.optimizer, optax.GradientTransformation | None):
+            raise ValueError(
+                "optimizer must be an optax transformation such as optax.adam(1e-3), got "
+                f"{self.optimizer!r}"
+            )
         if self.weight_decay is None:
             default = DECAYS if self.optimizer is None else (0.0,)
             object.__setattr__(self, "weight_decay", default)
-        decays = np.atleast_1d(self.weight_decay)
-        if decays.ndim != 1 or not decays.size or not np.all(decays >= 0):
-            raise ValueError(
-                "weight_decay must be a number, or a path of them, none of them negative, got "
-                f"{self.weight_decay!r}"
-            )
-        object.__setattr__(self, "weight_decay", tuple(decays.tolist()))
+        object.__setattr__(self, "weight_decay", _path(self.weight_decay))
         if self.optimizer is None:
             object.__setattr__(self, "optimizer", _adam(self.learning_rate))
 
@@ -89,6 +85,19 @@ class Training:
     def shrinkage(self) -> np.ndarray:
         """Share of the weights lost in a step, for each decay of the path."""
         return self.learning_rate * np.asarray(self.weight_decay, np.float32)
+
+
+def _path(decays: Any) -> tuple[float, ...]:
+    try:
+        path = np.atleast_1d(decays).astype(float)
+    except (TypeError, ValueError):
+        path = np.array([np.nan])
+    if path.ndim != 1 or not path.size or not np.all((path >= 0) & np.isfinite(path)):
+        raise ValueError(
+            "weight_decay must be a number, or a path of them, finite and none of them negative, "
+            f"got {decays!r}"
+        )
+    return tuple(path.tolist())
 
 
 @cache
@@ -147,7 +156,8 @@ def train(
 ) -> Trained:
     """Minimise the mean loss over the training rows; the weights best on the held-out ones win.
 
-    Ctrl-C ends the training after the slice under way, with the best weights so far.
+    Ctrl-C ends the training after the slice under way, with the best weights so far, and is
+    raised where there are none yet. Raises ValueError if no epoch has a finite validation loss.
     """
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
     state = start(params, training)
@@ -171,6 +181,14 @@ def train(
             epochs = int(np.clip(SLICE_SECONDS / per_epoch, 1, MAX_SLICE_EPOCHS))
             _report(reporter, state, training, interrupt)
         seconds = time.perf_counter() - began - clock.seconds
+    if not jnp.isfinite(state.best_loss):
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        raise ValueError(
+            "training diverged: no epoch had a finite validation loss; lower "
+            f"training.learning_rate (it is {training.learning_rate:g}), or look for huge or "
+            "strange values in x"
+        )
     losses = np.asarray(state.losses)[: int(state.epoch)]
     return Trained(
         conditional=nnx.merge(graphdef, state.best, constants),

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxsbi
@@ -75,8 +76,43 @@ def infer(*arguments, **options):
         ),
         (lambda: jaxsbi.fit(KEY, "theta", jnp.zeros((5, 2)), BOX), "theta must be"),
         (lambda: jaxsbi.Training(batch_size=0), "batch_size must be an integer"),
-        (lambda: jaxsbi.Training(validation=1.0), "validation must lie between"),
-        (lambda: jaxsbi.Training(learning_rate=-1), "learning_rate must be positive"),
+        (lambda: jaxsbi.Training(validation=1.0), "validation must be a number between 0 and 1"),
+        (lambda: jaxsbi.Training(validation="a"), "validation must be a number"),
+        (lambda: jaxsbi.Training(learning_rate=-1), "learning_rate must be a number above 0"),
+        (lambda: jaxsbi.Training(learning_rate=jnp.inf), "learning_rate must be a number above 0"),
+        (lambda: jaxsbi.Training(learning_rate="a"), "learning_rate must be a number above 0"),
+        (lambda: jaxsbi.Training(weight_decay="a"), "weight_decay must be a number"),
+        (lambda: jaxsbi.Training(optimizer=3), "optimizer must be an optax"),
+        (
+            lambda: infer(KEY, shift, BOX, training=jaxsbi.Training(learning_rate=1e30)),
+            "training diverged",
+        ),
+        (lambda: infer(KEY, shift, BOX, X_O * jnp.nan, simulations=10**9), "x_o must have a def"),
+        (lambda: BOX.log_prob(jnp.zeros((5, 1))), "theta must have shape"),
+        (lambda: BOX.to_z(jnp.zeros(3)), "theta must have shape"),
+        (lambda: BOX.in_support(1j * jnp.zeros(2)), "theta must be an array of real"),
+        (lambda: BOX.to_theta(0.0), "z must have shape"),
+        (lambda: BOX.sample(KEY, -1), "n must be an integer"),
+        (lambda: BOX.sample(0), "key must be a typed key"),
+        (lambda: jaxsbi.gaussian([0.0, 0.0], sd=[1.0, 1.0, 1.0]), "sd must be 2 positive"),
+        (lambda: jaxsbi.gaussian([0.0], covariance="a"), "covariance must be a .1, 1. matrix"),
+        (lambda: jaxsbi.gaussian([0.0], covariance=[[jnp.nan]]), "covariance must be a finite"),
+        (lambda: jaxsbi.host(shift, output_shape=(-2,)), "output_shape must be a tuple of pos"),
+        (
+            lambda: infer(KEY, jaxsbi.host(lambda r, t: t * 1j, output_shape=(2,)), BOX),
+            "simulate must return real numbers",
+        ),
+        (
+            lambda: infer(KEY, jaxsbi.host(lambda r, t: "ab", output_shape=()), BOX),
+            "simulate must return real numbers",
+        ),
+        (lambda: jaxsbi.diagnostics.c2st("a", X_O), "reference must be a finite"),
+        (lambda: jaxsbi.diagnostics.c2st(jnp.zeros((3, 2)), X_O), "at least 10 rows"),
+        (lambda: jaxsbi.diagnostics.sbc(KEY, 3, X_O, X_O), "posterior must be an amortised"),
+        (
+            lambda: jaxsbi.diagnostics.coverage(KEY, 3, X_O, X_O, levels=0.5),
+            "levels must be a list",
+        ),
         (lambda: jaxsbi.Training(anneal=30, max_epochs=20), "anneal must be at most"),
     ],
 )
@@ -84,6 +120,12 @@ def test_what_users_get_wrong_is_named_in_one_line(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_numpy_integers_are_counts(posterior):
+    assert posterior.sample(KEY, np.int64(3), x=X_O).shape == (3, 2)
+    theta, _ = jaxsbi.simulate(KEY, shift, BOX, np.int64(20), batch=np.int32(16))
+    assert theta.shape == (20, 2)
 
 
 @pytest.mark.parametrize(

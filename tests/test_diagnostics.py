@@ -117,7 +117,7 @@ def test_c2st_of_a_shift_is_that_of_the_best_classifier():
         ),
         (
             lambda t, x: diagnostics.coverage(jax.random.key(0), Gaussian(), t, x, levels=(50,)),
-            "levels must lie between",
+            "levels must be a number between 0 and 1",
         ),
         (lambda t, x: diagnostics.c2st(t, x[:, :1]), "samples must have 2 columns"),
         (lambda t, x: diagnostics.c2st(t * jnp.nan, x), "reference must be a finite"),
