@@ -96,7 +96,7 @@ with jaxtyping.install_import_hook("jaxsbi", "beartype.beartype"):
 prior = jaxsbi.box([-1.0, -1.0], [1.0, 1.0])
 simulate = lambda key, theta: theta + 0.1 * jax.random.normal(key, (2,))
 training = jaxsbi.Training(max_epochs=2, anneal=1)
-estimator = jaxsbi.maf(layers=1, hidden=(8,))
+estimator = jaxsbi.mdn(components=1, hidden=(8,))
 posterior = jaxsbi.infer(jax.random.key(0), simulate, prior, jnp.zeros(2), simulations=200,
                          estimator=estimator, training=training, progress=False)
 theta = posterior.sample(jax.random.key(1), 10)
@@ -106,7 +106,7 @@ posterior.map()
 with tempfile.TemporaryDirectory() as folder:
     posterior.save(pathlib.Path(folder) / "posterior")
     jaxsbi.load(pathlib.Path(folder) / "posterior")
-theta, x = jaxsbi.simulate(jax.random.key(2), simulate, prior, 60)
+theta, x = jaxsbi.simulate(jax.random.key(2), simulate, prior, 200)
 jaxsbi.diagnostics.sbc(jax.random.key(3), posterior, theta, x, samples=20)
 jaxsbi.fit(jax.random.key(4), theta, x, prior, estimator=estimator, training=training,
            progress=False)

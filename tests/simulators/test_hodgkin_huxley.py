@@ -162,12 +162,11 @@ def test_rows_do_not_depend_on_the_batch():
 
     run = jax.jit(jax.vmap(lambda k, t: hh.simulate(k, t, protocol)))
     whole = np.asarray(run(keys, theta))
-    for size in (7, 64, 128):
+    for size in (7, 128):
         parts = [run(keys[i : i + size], theta[i : i + size]) for i in range(0, 2 * size, size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole[: 2 * size])
     # Batches of one to three are compiled as scalars, whose sums XLA may contract in another way.
-    for size in (1, 2):
-        np.testing.assert_allclose(run(keys[:size], theta[:size]), whole[:size], rtol=2e-6)
+    np.testing.assert_allclose(run(keys[:2], theta[:2]), whole[:2], rtol=2e-6)
 
 
 def test_cells_share_a_compilation():
