@@ -123,7 +123,7 @@ def coverage(
     """Expected coverage of the regions of highest density of the given credible levels."""
     if np.ndim(levels) != 1 or not len(levels):
         raise ValueError(f"levels must be a list such as (0.5, 0.95), got {levels!r}")
-    levels = [check_real("levels", level, 0, 1) for level in levels]
+    levels = [check_real("levels", level, 0.0, 1.0) for level in levels]
     return calibrate(key, posterior, theta, x, samples=samples).coverage(levels)
 
 

@@ -67,8 +67,8 @@ class Training:
                 f"anneal must be at most max_epochs, got {self.anneal} and {self.max_epochs}"
             )
         for name in ("validation", "average"):
-            check_real(name, getattr(self, name), 0, 1)
-        check_real("learning_rate", self.learning_rate, 0, np.inf)
+            check_real(name, getattr(self, name), 0.0, 1.0)
+        check_real("learning_rate", self.learning_rate, 0.0, np.inf)
         if not isinstance(self.optimizer, optax.GradientTransformation | None):
             raise ValueError(
                 "optimizer must be an optax transformation such as optax.adam(1e-3), got "
