@@ -17,7 +17,8 @@ def gradient(bench: Bench) -> Lines:
     def value(key, theta, given):
         protocol, scale = given
         outputs = subject.smooth(key, theta, protocol)
-        return jnp.sum(outputs / scale), outputs
+        defined = jnp.where(jnp.isfinite(outputs), outputs, 0)
+        return jnp.sum(defined / scale), outputs
 
     def slope(key, theta, given):
         return jax.grad(value, argnums=1, has_aux=True)(key, theta, given)
@@ -59,12 +60,11 @@ def gradient(bench: Bench) -> Lines:
         sds = np.nanstd(np.where(np.isfinite(outputs), outputs, np.nan), axis=0)
         sds = np.where(sds > 0, sds, 1)  # NaN too: undefined throughout
         slopes, _ = everywhere((given[0], jnp.asarray(sds, jnp.float32)))
-        # NaN where the outputs themselves are: there is nothing to differentiate.
-        slopes = slopes[np.isfinite(outputs).all(axis=1)]
+        slopes = slopes[np.isfinite(outputs).any(axis=1)]
         norms = np.linalg.norm(slopes * spread, axis=1)
         finite = norms[np.isfinite(norms)]
         yield {
-            "what": "gradient's norm: prior sds of the outputs, summed, per prior sd of theta",
+            "what": "gradient's norm: defined outputs, summed in prior sds, per prior sd of theta",
             "of": subject.smooth_name,
             "simulated_ms": subject.milliseconds(protocol),
             "rows": len(outputs),

@@ -18,43 +18,43 @@ Simulation = Callable[[jax.Array, jax.Array, Any], Any]
 class Subject:
     """A model: its simulation and protocol, its prior, its peers, the sizes of its measurements.
 
-    `short` is a protocol of less simulated time, for models that take long. Shares and deviations
-    are taken over at most `rows` draws from the prior, times over `simulations` or two batches.
+    Sizes are named by platform, "cpu" and "gpu". Times are taken over `simulations` draws, or as
+    many batches as there are cores; shares and deviations over at most `rows`.
     """
 
     simulate: Simulation
     protocol: Any
-    draw: Callable[[int, int], np.ndarray]  # (rows, seed) -> theta (rows, d)
+    draw: Callable[[int, int], np.ndarray]  # (rows, seed) -> theta (rows, d) from the prior
     milliseconds: Callable[[Any], float]  # simulated by one simulation under a protocol
-    neuron_steps: Callable[[Any], int]
-    # Of the model's equations, each distinct one once, a neuron-step.
-    exponentials: float
-    # (function, arguments, its number of neuron-steps): one step as it is computed.
-    step: Callable[[], tuple[Callable, tuple, int]]
-    loop: Callable[[np.ndarray], Any]  # the scalar loop in Numba: theta (rows, d) -> x
+    neuron_steps: Callable[[Any], int]  # of one simulation under a protocol
+
+    loop: Callable[[np.ndarray], Any]  # the peer, a scalar loop in Numba: theta (rows, d) -> x
     loop_rows: int
-    # How far the loop and `simulate` differ, over so many rows.
-    agreement: Callable[[int], dict[str, float]]
-    # Named parts (rows, k) of a batch of x.
-    columns: Callable[[Any], dict[str, np.ndarray]]
-    batches: dict[str, tuple[int, ...]]  # on "cpu" and on "gpu"
-    simulations: dict[str, int]
-    gradient_batches: dict[str, tuple[int, ...]]
+    agreement: Callable[[int], dict[str, float]]  # how far loop and simulate differ over n rows
+    exponentials: float  # in the equations, each distinct one once, per neuron-step
+    # (function, arguments, neuron-steps in it): one step, as `simulate` computes it
+    step: Callable[[], tuple[Callable, tuple, int]]
+    columns: Callable[[Any], dict[str, np.ndarray]]  # named parts (rows, k) of a batch of x
     smooth: Simulation  # outputs (k,) whose gradient in theta is taken
     smooth_name: str
-    short: Any = None
-    # The same step in a plain scan, with two keywords, noise and features.
+
+    batches: dict[str, tuple[int, ...]]
+    simulations: dict[str, int]
+    gradient_batches: dict[str, tuple[int, ...]]
+    rows: int = 1024
+    repeats: int = 5
+
+    short: Any = None  # a protocol of less simulated time, where the whole takes long
+    # The same step in a plain scan, with two keywords, noise and features; a model that takes no
+    # steps has `noiseless`, its operations but for random numbers, in its place.
     plain: Callable[..., Any] | None = None
-    noiseless: Simulation | None = None  # in its absence: a model without steps
-    # What no implementation can leave out, beside exponentials.
-    essential: tuple[str, Simulation] | None = None
-    # (theta, protocol) -> the same without noise.
+    noiseless: Simulation | None = None
+    essential: tuple[str, Simulation] | None = None  # what, beside exponentials, must be done
+    # (theta, protocol) -> the same without noise
     silent: Callable[[np.ndarray, Any], tuple[np.ndarray, Any]] | None = None
     spans: tuple[Any, ...] = ()  # protocols of several lengths, for the norm of the gradient
     lengths: tuple[int, tuple[Any, ...]] | None = None  # batch and protocols, for memory
-    crowd: tuple[int, Any] | None = None  # batch and protocol, for memory
-    rows: int = 1024
-    repeats: int = 5
+    crowd: tuple[int, Any] | None = None  # a very large batch and a protocol, for memory
 
 
 def in_one_call(simulation: Simulation, theta: np.ndarray, protocol: Any, seed: int = 0) -> Any:
@@ -70,6 +70,8 @@ def deviation(ours: Any, loop: np.ndarray) -> dict[str, float]:
     spread = np.nanstd(loop, axis=0)
     gap = np.abs(ours - loop) / np.where(spread > 0, spread, 1)
     finite = np.isfinite(gap)
+    if not finite.any():
+        return {"both_finite": 0.0}
     return {
         "both_finite": float(finite.mean()),
         "median_in_prior_sds": float(np.median(gap[finite])),
@@ -85,6 +87,8 @@ def difference(ours: Any, loop: np.ndarray) -> dict[str, float]:
 
 
 def one_column_each(features: Sequence[Any]) -> Callable[[Any], dict[str, np.ndarray]]:
+    """`columns` of an x that is one array, (rows, features)."""
+
     def columns(x):
         return {f.name: np.asarray(x, float)[:, [i]] for i, f in enumerate(features)}
 

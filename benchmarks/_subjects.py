@@ -122,7 +122,7 @@ def pyloric() -> Subject:
         loop_rows=16,
         agreement=agreement,
         columns=one_column_each(stg.FEATURES),
-        batches={"cpu": (32, 64, 128, 512), "gpu": (1024, 4096, 16384, 65536)},
+        batches={"cpu": (32, 128, 512), "gpu": (1024, 4096, 16384, 65536)},
         simulations={"cpu": 512, "gpu": 65536},
         gradient_batches={"cpu": (16, 64), "gpu": (1024, 4096)},
         smooth=smooth,

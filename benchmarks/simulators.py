@@ -5,7 +5,8 @@
 One JSON line per measurement, as it is made. Times are wall times on all cores (or of the GPU),
 noise and features included, the shortest of several runs; theta is drawn from the prior. `ratio`
 compares with what the line names. Long models are compared by the neuron-step: batch sizes are
-tried on a shorter protocol, and the best one runs the whole.
+tried on a shorter protocol, and the best one runs the whole. Half of the time goes into compiling:
+JAX_COMPILATION_CACHE_DIR spares it a second run.
 """
 
 # ruff: noqa: E402
