@@ -146,7 +146,8 @@ def potassium_channels() -> Subject:
     given = _peers_channels.arguments(protocol)
 
     def silent(theta, protocol):
-        return theta, channels.Protocol(protocol.clamps, protocol.basis, 0.0)
+        still = jnp.zeros_like(protocol.noise)
+        return theta, channels.Protocol(protocol.clamps, protocol.basis, still)
 
     def agreement(rows):
         theta, quiet = silent(draw(rows, 2), protocol)
