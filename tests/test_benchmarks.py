@@ -106,4 +106,5 @@ def test_a_small_run_of_the_neuron(tmp_path):
     assert floor["taken_per_neuron_step"] == {"exp": 2, "approach": 5}
     lengths = [line["simulated_ms"] for line in lines if line["what"] == "memory"]
     peaks = [line["peak_bytes_per_call"] for line in lines if line["what"] == "memory"]
-    assert lengths == [60, 240] and peaks[1] < 1.05 * peaks[0]
+    longer = 4 * round(180 / 0.01)  # bytes of the current, which is an argument
+    assert lengths == [60, 240] and peaks[1] <= peaks[0] + longer
