@@ -1,14 +1,18 @@
 """The two receptive-field models as scalar loops in Numba: fastmath, all cores, noise included.
 
-Written for the comparison from the models' equations.
+Written for the comparison from the models' equations. Beside them, parts of our own simulations.
 """
 
 from __future__ import annotations
 
 import math
 
+import jax
 import numba
 import numpy as np
+
+from simulators import gabor as gabor_model
+from simulators import glm as glm_model
 
 
 @numba.njit(fastmath=True, parallel=True)
@@ -89,3 +93,23 @@ def gabor(cells: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray
     sta, count = np.zeros((len(cells), side * side), np.float32), np.empty(len(cells))
     _gabor(cells, frames.reshape(n, -1), side, sta, count)
     return sta, count
+
+
+def glm_mean(key, theta, protocol):
+    """E x, by the operations of `glm.simulate` but for its random numbers."""
+    return glm_model._project(
+        protocol.design, jax.nn.sigmoid(glm_model._drive(theta, protocol.design))
+    )
+
+
+def gabor_mean(key, theta, protocol):
+    """x of the expected counts, by the operations of `gabor.simulate` but for random numbers."""
+    cell = gabor_model.constrain(theta)
+    rate = gabor_model._rate(cell, gabor_model._drive(cell, protocol.frames))
+    return gabor_model._summary(rate, protocol.frames)
+
+
+def gabor_products(key, theta, protocol):
+    """The two products of a simulation with the video, and nothing between them."""
+    drive = gabor_model._drive(gabor_model.constrain(theta), protocol.frames)
+    return gabor_model._summary(drive, protocol.frames)
