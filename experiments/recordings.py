@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import allen, npz, nwb
+from experiments.arguments import NO_CACHE, Parser
 from experiments.samples import check_positive, check_samples, find_step
+from jaxsbi.compilation import keep_compilations
 from simulators import hodgkin_huxley as hh
 
 JUNCTION_POTENTIAL = -14.0  # mV, added to every recorded voltage
@@ -256,11 +258,17 @@ def _known_area(soma_area: float | None, path: Path) -> float:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python -m experiments.recordings FOLDER > TABLE.csv", file=sys.stderr)
-        return 2
+    parser = Parser(
+        prog="python -m experiments.recordings",
+        description="Print a table of the features and the step protocol of every recording.",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="of .npz and .nwb recordings")
+    parser.add_argument("--no-cache", dest="cache", action="store_false", help=NO_CACHE)
     try:
-        write_features(arguments[0], sys.stdout)
+        chosen = parser.parse(arguments)
+        if chosen.cache:
+            keep_compilations()
+        write_features(chosen.folder, sys.stdout)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

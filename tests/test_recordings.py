@@ -268,7 +268,7 @@ RAMP = np.linspace(0, 1e-4, 5000)
         ({"voltage_mv": None}, "without voltage_mv .it has: current_ua"),
         (
             {"voltage_mv": with_nan()},
-            "voltage_mv: .* 3 of 5000 that are not, the first at index 17",
+            "voltage_mv: .* 3 of 5000 that .* first at index 17",
         ),
         ({"current_ua": np.zeros(4000)}, "equally many samples, came 5000 and 4000"),
         ({"voltage_mv": np.full((2, 5), -60.0)}, r"shape \(n,\), came \(2, 5\)"),
@@ -350,13 +350,13 @@ def test_a_table_that_is_none_is_refused(tmp_path):
 
 def test_the_command_prints_the_table_or_one_line(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", **arrays())
-    assert recordings.main([str(tmp_path)]) == 0
+    assert recordings.main([str(tmp_path), "--no-cache"]) == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header.split(",")[2:9] == [f.name for f in hh.FEATURES]
     amplitude = float(row.split(",")[9])
     assert amplitude == pytest.approx(1e-4 / AREA)
     for arguments in ([], [str(tmp_path / "none")]):
-        assert recordings.main(arguments) == 2
+        assert recordings.main([*arguments, "--no-cache"]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 
 
