@@ -20,7 +20,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 import jaxsbi
-from experiments import allen, hodgkin_huxley_report, recordings
+from experiments import allen, hodgkin_huxley_report, hodgkin_huxley_results, recordings
 from experiments import hodgkin_huxley_trust as trust
 from experiments.hodgkin_huxley_presets import PRESETS, Config
 from experiments.runs import Run, version
@@ -141,7 +141,7 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     with study.stage("figures"):
         figures = hodgkin_huxley_report.draw(study.folder / "figures", outcomes)
     typed = command(preset, seed, out, options)
-    results = {"command": typed} | hodgkin_huxley_report.results(outcomes)
+    results = {"command": typed} | hodgkin_huxley_results.results(outcomes)
     study.finish(results)
     page = hodgkin_huxley_report.write(study, typed, outcomes, figures)
     hodgkin_huxley_report.summarise(outcomes)

@@ -119,7 +119,7 @@ def _typesetter(names: Sequence[str]) -> Callable[[str], str]:
     def symbol(match: re.Match) -> str:
         sign, greek, base, below = match.groups()
         base = html.unescape(f"&{base};") if greek else base
-        return f"{'−' if sign else ''}<i>{base}</i>" + (f"<sub>{below}</sub>" if below else "")
+        return ("−" if sign else "") + base + (f"<sub>{below}</sub>" if below else "")
 
     return lambda text: Markup(named.sub(html_of, str(escape(text))))
 

@@ -50,16 +50,25 @@ def test_the_study_writes_numbers_figures_posteriors_and_a_page(finished):
     synthetic = results["observations"]["synthetic"]
     assert synthetic["simulations"]["drawn"] == 500
     assert set(synthetic["posterior"]["g_Na"]) == {"mean", "sd", "map", "truth"}
-    assert synthetic["neg_log_q_truth"] is not None
+    before, after = synthetic["neg_log_prior_truth"], synthetic["neg_log_q_truth"]
+    ranges = [p.high - p.low for p in hh.PARAMETERS]
+    assert before == pytest.approx(np.sum(np.log(ranges)), abs=1e-4)
+    assert synthetic["nats_gained_at_truth"] == pytest.approx(before - after)
     assert set(synthetic["calibration"]["coverage"]) == {"0.5", "0.8", "0.95"}
     assert all(set(stage) == {"compile_s", "run_s"} for stage in results["stages"].values())
     assert results["versions"]["jax"]
     for found in results["observations"].values():
         assert found["interrupted"] is False
+        assert set(found["calibration"]["coverage_gaps"]) == {"0.5", "0.8", "0.95"}
+        assert len(found["trust"]) >= 3
         assert set(found["nearest_simulated_neuron"]["theta"]) == set(found["posterior"])
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 12
     assert page.count(">Voltage: observed") == 1  # of the cell, only features are at hand
+    assert f"{abs(before - after):.2f} nats" in page
+    assert "What was done" in page and results["command"] in page
+    assert "τ<sub>max</sub>" in page and "tau_max" not in page and "g_Na" not in page
+    assert f"diffrax {results['versions']['diffrax']}" in page
     assert len(list((out / "figures").glob("*.png"))) == 12
 
 
