@@ -73,7 +73,7 @@ def read(path: Path, sweep: int | None = None) -> Sweep:
     if not steps:
         raise ValueError(
             f"{path}: expected a depolarising step of at least {SHORTEST:g} ms in one of its "
-            f"{len(sweeps)} sweeps, came none; name one with sweep="
+            f"{len(sweeps)} sweeps, came none; name one with --sweep"
         )
     spiking = [cut for cut in steps if _crossings(cut) >= ENOUGH_SPIKES]
     return min(spiking, key=_amplitude) if spiking else max(steps, key=_crossings)

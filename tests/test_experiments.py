@@ -18,6 +18,7 @@ import jaxsbi
 from experiments import hodgkin_huxley as study
 from experiments import recordings, runs
 from experiments.__main__ import SEEDS, main
+from experiments.hodgkin_huxley_presets import DEVIATIONS
 from simulators import hodgkin_huxley as hh
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -221,6 +222,14 @@ def test_another_current_or_another_configuration_is_another_run():
     ):
         named = runs.differences(smoke.settings, replace(smoke, **changes).settings)
         assert named and all(difference.startswith(*changes) for difference in named)
+
+
+def test_the_paper_preset_is_what_it_says_of_itself():
+    paper, said = study.PRESETS["paper"], DEVIATIONS["paper"]
+    assert f"one round of {paper.simulations:,} simulations" in said
+    assert f"here one round of {paper.cell_simulations:,} simulations" in said
+    assert paper.estimator.spec() == jaxsbi.maf(layers=5, hidden=(50, 50)).spec()
+    assert f"batches of {paper.training.batch_size}" in said
 
 
 def test_a_cell_is_the_same_with_and_without_its_recording(data):
