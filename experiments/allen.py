@@ -32,9 +32,9 @@ def download(cell_id: int, folder: str | Path, api: str = API, timeout: float = 
         )
     cell_id, folder = int(cell_id), Path(folder)
     target, notes = folder / f"cell_{cell_id}.nwb", folder / f"cell_{cell_id}.json"
-    if notes.is_file() and target.is_file() and flaw(target) is None:
-        return target
     try:
+        if notes.is_file() and target.is_file() and flaw(target) is None:
+            return target
         folder.mkdir(parents=True, exist_ok=True)
         area, link = _look_up(cell_id, api, timeout)
         _write(notes, json.dumps({"cell_id": cell_id, "source": api, **area}, indent=1))
