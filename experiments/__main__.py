@@ -2,113 +2,139 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from experiments.arguments import NO_CACHE, Parser, count, one_of, positive
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="The studies of Gonçalves et al. 2020 (eLife 9:e56261), each by one command.",
-)
-
-
-class Preset(StrEnum):
-    """How large a study is."""
-
-    smoke = "smoke"
-    laptop = "laptop"
-    gpu = "gpu"
-    paper = "paper"
+PRESETS = {
+    "smoke": "seconds, for tests",
+    "laptop": "minutes on two cores, the default",
+    "gpu": "under 8 minutes on one H200",
+    "paper": "as many simulations as in the paper",
+}
+SEEDS = 2**32  # jax.random.key takes a seed modulo this
 
 
-PresetOption = Annotated[
-    Preset,
-    typer.Option(
-        help="smoke: seconds, for tests; laptop: minutes on two cores; gpu: under 8 minutes on "
-        "one H200; paper: the paper's budget."
-    ),
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", help="Folder of the run; taken up again if it is the same run, else refused."
-    ),
-]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of every random number.")]
-CacheOption = Annotated[
-    bool, typer.Option(help="Keep compiled programs in the user's cache folder.")
-]
-
-
-@app.callback()
-def main() -> None:
-    """The studies of Gonçalves et al. 2020 (eLife 9:e56261), each by one command."""
-
-
-@app.command("hodgkin_huxley")
-def hodgkin_huxley(
-    preset: PresetOption = Preset.laptop,
-    out: OutOption = None,
-    seed: SeedOption = 0,
-    cell: Annotated[
-        Path | None,
-        typer.Option(help="A recording to infer instead: .npz, or .nwb of the Allen Cell Types."),
-    ] = None,
-    sweep: Annotated[int | None, typer.Option(help="Sweep of the recording, if it has many.")] = (
-        None
-    ),
-    soma_area: Annotated[
-        float | None, typer.Option(help="Area of the recorded soma [cm²], if the file has none.")
-    ] = None,
-    download: Annotated[
-        int | None,
-        typer.Option(help="Fetch this cell of the Allen Cell Types Database and infer it."),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of recordings (default: JAXSBI_DATA); with it the default cell is drawn "
-            "with its recorded trace, and downloads are kept there."
-        ),
-    ] = None,
-    all_cells: Annotated[
-        bool, typer.Option("--all-cells", help="All six recorded cells instead of one.")
-    ] = False,
-    cache: CacheOption = True,
-) -> None:
-    """Eight parameters of a Hodgkin–Huxley neuron (fig. 4): a synthetic one and a recorded one."""
-    with _in_one_line():
-        from experiments import hodgkin_huxley as study
-
-        if data is None and "JAXSBI_DATA" in os.environ:
-            data = Path(os.environ["JAXSBI_DATA"])
-        options = study.Options(cell, sweep, soma_area, download, data, all_cells)
-        _start(cache)
-        folder = out or Path("runs") / study.folder_name(preset.value, seed, options)
-        study.run(preset.value, seed, folder, options)
-
-
-@contextmanager
-def _in_one_line() -> Iterator[None]:
-    """Bad input as one line and status 2, Ctrl-C as one line and status 130: no traceback."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0; 2 for bad input, 130 for Ctrl-C, with one line on standard error."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    top = Parser(
+        prog="python -m experiments",
+        description="The studies of Gonçalves et al. 2020 (eLife 9:e56261), each by one command.",
+    )
+    top.add_argument(
+        "study",
+        metavar="STUDY",
+        type=one_of(*STUDIES),
+        help=f"{', '.join(STUDIES)}: see its --help",
+    )
+    top.add_argument("options", metavar="…", nargs=argparse.REMAINDER, help="options of the study")
+    if not arguments:
+        top.print_help()
+        return 2
     try:
-        yield
+        chosen = top.parse(arguments)
+        STUDIES[chosen.study](chosen.options)
     except ValueError as error:
         if "JAXSBI_TRACEBACK" in os.environ:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept; the same command goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
+        return 130
+    return 0
+
+
+def hodgkin_huxley(arguments: Sequence[str]) -> None:
+    """Eight parameters of a Hodgkin–Huxley neuron (fig. 4): a synthetic one and a recorded one."""
+    parser = _parser("hodgkin_huxley", hodgkin_huxley.__doc__)
+    add = parser.add_argument
+    add(
+        "--cell",
+        type=Path,
+        metavar="FILE",
+        help="a recording to infer instead: .npz, or .nwb of the Allen Cell Types Database",
+    )
+    add("--sweep", type=count(0), metavar="N", help="sweep of the recording, if it has many")
+    add(
+        "--soma-area",
+        type=positive,
+        metavar="CM²",
+        help="area of the recorded soma [cm²], if the file has none",
+    )
+    add(
+        "--download",
+        type=count(1),
+        metavar="CELL_ID",
+        help="fetch this cell of the Allen Cell Types Database and infer it",
+    )
+    add("--all-cells", action="store_true", help="all six recorded cells instead of one")
+    add(
+        "--data",
+        metavar="DIR",
+        help="folder of recordings (default: JAXSBI_DATA); with it the "
+        "default cell is drawn with its recorded trace, and downloads are kept there",
+    )
+    chosen = parser.parse(arguments)
+    data = _data(chosen.data, may_be_new=chosen.download is not None)
+    _start(chosen.cache)
+    from experiments import hodgkin_huxley as study
+
+    options = study.Options(
+        chosen.cell, chosen.sweep, chosen.soma_area, chosen.download, data, chosen.all_cells
+    )
+    out = chosen.out or Path("runs") / study.folder_name(chosen.preset, chosen.seed, options)
+    study.run(chosen.preset, chosen.seed, out, options)
+
+
+STUDIES = {"hodgkin_huxley": hodgkin_huxley}
+
+
+def _parser(study: str, description: str) -> Parser:
+    """The options that all studies share."""
+    parser = Parser(prog=f"python -m experiments {study}", description=description)
+    add = parser.add_argument
+    add(
+        "--preset",
+        type=one_of(*PRESETS),
+        default="laptop",
+        metavar="NAME",
+        help="; ".join(f"{name}: {size}" for name, size in PRESETS.items()),
+    )
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the run; taken up again if it is the same run, else refused",
+    )
+    add(
+        "--seed",
+        type=count(0, SEEDS - 1),
+        default=0,
+        metavar="N",
+        help="seed of every random number (default 0)",
+    )
+    add("--no-cache", dest="cache", action="store_false", help=NO_CACHE)
+    return parser
+
+
+def _data(given: str | None, may_be_new: bool) -> Path | None:
+    """The folder of recordings that the option or, without it, JAXSBI_DATA names."""
+    name = "JAXSBI_DATA" if given is None else "--data"
+    given = (os.environ.get("JAXSBI_DATA") or None) if given is None else given
+    if given is None:
+        return None
+    if not given or not (may_be_new or Path(given).is_dir()):
+        raise ValueError(
+            f"{name}: expected a folder of recordings, came {given!r}, where there is none; name "
+            "another, or leave it out"
+        )
+    return Path(given)
 
 
 def _start(cache: bool) -> None:
@@ -119,4 +145,4 @@ def _start(cache: bool) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    sys.exit(main())

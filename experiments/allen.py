@@ -16,24 +16,25 @@ from pathlib import Path
 API = "https://api.brain-map.org"
 TIMEOUT = 60.0  # s without an answer or a further byte
 CHUNK = 1 << 20
+SIGNATURE = b"\x89HDF\r\n\x1a\n"  # of an HDF5 file, which an NWB file is
 
 
 def download(cell_id: int, folder: str | Path, api: str = API, timeout: float = TIMEOUT) -> Path:
     """Fetch cell `cell_id` into `folder`; the path of its NWB file, at once if it is there already.
 
-    Raises ValueError where the database has no such cell, cannot be reached or breaks off; a file
-    under its final name is always whole.
+    Raises ValueError where the database has no such cell, cannot be reached or breaks off. A file
+    under its final name is a whole HDF5 file; anything else found there is fetched anew.
     """
     if isinstance(cell_id, bool) or not str(cell_id).isdecimal() or int(cell_id) <= 0:
         raise ValueError(
-            f"cell_id: expected a positive whole number, came {cell_id!r}; "
+            f"--download: expected a positive whole number, came {cell_id!r}; "
             "take one from celltypes.brain-map.org"
         )
     cell_id, folder = int(cell_id), Path(folder)
     target, notes = folder / f"cell_{cell_id}.nwb", folder / f"cell_{cell_id}.json"
-    if target.is_file() and notes.is_file():
-        return target
     try:
+        if notes.is_file() and target.is_file() and flaw(target) is None:
+            return target
         folder.mkdir(parents=True, exist_ok=True)
         area, link = _look_up(cell_id, api, timeout)
         _write(notes, json.dumps({"cell_id": cell_id, "source": api, **area}, indent=1))
@@ -41,8 +42,8 @@ def download(cell_id: int, folder: str | Path, api: str = API, timeout: float = 
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise ValueError(
-            f"download of cell {cell_id}: expected {api} to answer and {folder} to be writable, "
-            f"came: {reason}; check the network, or pass a recording that is on this machine"
+            f"download of cell {cell_id}: expected a recording from {api} and {folder} to be "
+            f"writable, came: {reason}; check the network, or pass a recording with --cell"
         ) from error
     return target
 
@@ -61,6 +62,23 @@ def soma_area(path: str | Path) -> float | None:
         ) from error
 
 
+def flaw(path: Path) -> str | None:
+    """What is wrong with a file that should be HDF5, None for nothing; cut ones where h5py is."""
+    with path.open("rb") as file:
+        start = file.read(60)
+    if not start.startswith(SIGNATURE):
+        return f"what begins with {start!r}" if start else "an empty file"
+    try:
+        import h5py
+    except ImportError:
+        return None
+    try:
+        h5py.File(path, "r").close()
+    except OSError as error:
+        return f"a file that was cut or altered ({error})"
+    return None
+
+
 def _look_up(cell_id: int, api: str, timeout: float) -> tuple[dict[str, float], str]:
     kind = "well_known_file_type[name$eqNWBDownload]"
     query = (
@@ -75,7 +93,7 @@ def _look_up(cell_id: int, api: str, timeout: float) -> tuple[dict[str, float], 
         found = json.loads(text)["msg"]
         if not found:
             raise ValueError(
-                f"cell_id: {api} has no cell {cell_id} with an NWB file; "
+                f"--download: {api} has no cell {cell_id} with an NWB file; "
                 "take an id from celltypes.brain-map.org"
             )
         features = found[0]["ephys_features"][0]
@@ -113,6 +131,8 @@ def _fetch(url: str, target: Path, timeout: float) -> None:
                 file.write(chunk)
             if expected is not None and file.tell() != int(expected):
                 raise OSError(f"the transfer ended after {file.tell()} of {expected} bytes")
+        if found := flaw(part):
+            raise OSError(f"no recording but {found}")
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)

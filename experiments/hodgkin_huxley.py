@@ -8,6 +8,7 @@ paper's synthetic neuron, and for a cell recorded in mouse cortex. Methods, in o
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import warnings
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 import jaxsbi
-from experiments import allen, hodgkin_huxley_report, recordings
+from experiments import allen, hodgkin_huxley_report, hodgkin_huxley_results, recordings
 from experiments import hodgkin_huxley_trust as trust
 from experiments.hodgkin_huxley_presets import PRESETS, Config
 from experiments.runs import Run, version
@@ -107,6 +108,16 @@ def folder_name(preset: str, seed: int, options: Options) -> str:
     return f"hodgkin_huxley-{preset}-seed{seed}{named}"
 
 
+def command(preset: str, seed: int, out: Path, options: Options) -> str:
+    """What to type for this run."""
+    words = ["python", "-m", "experiments", "hodgkin_huxley", "--preset", preset]
+    words += ["--seed", str(seed), "--out", str(out)]
+    for name, value in options._asdict().items():
+        if value is not None and value is not False:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
+
+
 def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     """Infer, validate, draw and report; returns what results.json holds."""
     config, key = PRESETS[preset], jax.random.key(seed)
@@ -129,9 +140,10 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
             outcomes.append(validate(key_check, observation, posterior, config))
     with study.stage("figures"):
         figures = hodgkin_huxley_report.draw(study.folder / "figures", outcomes)
-    results = hodgkin_huxley_report.results(outcomes)
+    typed = command(preset, seed, out, options)
+    results = {"command": typed} | hodgkin_huxley_results.results(outcomes)
     study.finish(results)
-    page = hodgkin_huxley_report.write(study, outcomes, figures)
+    page = hodgkin_huxley_report.write(study, typed, outcomes, figures)
     hodgkin_huxley_report.summarise(outcomes)
     print(f"wrote {study.folder / 'results.json'} and {page}")
     return results
@@ -153,8 +165,6 @@ def observe(key: jax.Array, options: Options) -> list[Observation]:
         return [_recorded(recordings.load(path, options.sweep, options.soma_area))]
     if options.cell is not None:
         return [_recorded(recordings.load(options.cell, options.sweep, options.soma_area))]
-    if options.data is not None and not options.data.is_dir():
-        raise ValueError(f"--data {options.data} must be a folder of recordings, got none there")
     if options.all_cells:
         names = [o.name for o in recordings.read_features()]
         return [_synthetic(key), *(_known_cell(name, options.data) for name in names)]
@@ -196,10 +206,16 @@ def infer_parameters(
     """p(θ | x_o): simulate from the prior, train q(z | x). Read back if the run has it already.
 
     A training that Ctrl-C ended serves this run with its best weights; the next one trains anew.
+    One that never gave a finite loss is not kept.
     """
     folder = study.folder / "posterior" / observation.name
     if folder.exists():
         posterior = jaxsbi.load(folder)
+        if not _is_trained(posterior):
+            raise ValueError(
+                f"{folder}: expected a trained posterior, came one whose loss never was finite; "
+                "remove that folder, and the same command trains anew"
+            )
         if not posterior.history[-1].interrupted:
             return posterior
     synthetic = observation.truth is not None
@@ -213,6 +229,13 @@ def infer_parameters(
             estimator=config.estimator,
             training=config.training,
         )
+    if not _is_trained(posterior):
+        if posterior.history[-1].interrupted:
+            raise KeyboardInterrupt
+        raise ValueError(
+            f"training: expected a finite loss for {observation.title}, came none in "
+            f"{posterior.history[-1].epochs} epochs; try another --seed or --preset"
+        )
     if folder.exists():
         shutil.rmtree(folder)
     posterior.save(folder)
@@ -220,6 +243,10 @@ def infer_parameters(
         print("training interrupted: this run goes on with the best weights so far, Ctrl-C again "
               "ends it; the same command trains anew", flush=True)  # fmt: skip
     return posterior
+
+
+def _is_trained(posterior: jaxsbi.posteriors.DirectPosterior) -> bool:
+    return bool(np.isfinite(posterior.history[-1].validation_losses).any())
 
 
 def validate(

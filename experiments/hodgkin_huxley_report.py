@@ -1,17 +1,19 @@
-"""The figures, numbers and page of the Hodgkin–Huxley study."""
+"""The figures and the page of the Hodgkin–Huxley study."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
 from experiments import hodgkin_huxley_trust as trust
 from experiments import report
-from experiments.hodgkin_huxley_trust import FEATURE_NAMES, LEVELS
-from experiments.runs import Run, machine
+from experiments.hodgkin_huxley_presets import DEVIATIONS
+from experiments.hodgkin_huxley_results import truth_density
+from experiments.hodgkin_huxley_trust import FEATURE_NAMES
+from experiments.runs import Run, machine, versions
 from jaxsbi import plotting
 from simulators import hodgkin_huxley as hh
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 FEATURE_UNITS = tuple(f.unit for f in hh.FEATURES)
 TRACES = 3
+NORMAL_ENTROPY = 0.5 * np.log(2 * np.pi * np.e)  # nats
 
 
 def draw(folder: Path, outcomes: list[Outcome]) -> dict[str, dict[str, Path]]:
@@ -50,7 +53,14 @@ def _draw_one(folder: Path, outcome: Outcome) -> dict[str, Path]:
         "predictive": plotting.predictive(
             observation.x_o, outcome.predicted, FEATURE_NAMES, FEATURE_UNITS
         ),
-        "ranks": plotting.sbc_ranks(calibration.ranks, calibration.samples, calibration.names),
+        "ranks": plotting.sbc_ranks(
+            calibration.ranks,
+            calibration.samples,
+            calibration.names,
+            p_values=calibration.p_values,
+            rejected=calibration.rejected(trust.CHANCE),
+            level=trust.CHANCE,
+        ),
         "coverage": plotting.coverage(
             levels, calibration.coverage(levels), n=len(calibration.credibility)
         ),
@@ -76,75 +86,9 @@ def _traces(outcome: Outcome) -> dict[str, np.ndarray]:
     }
 
 
-def results(outcomes: list[Outcome]) -> dict[str, Any]:
-    """What results.json says of each observation."""
-    return {"observations": {o.observation.name: _numbers(o) for o in outcomes}}
-
-
-def _numbers(outcome: Outcome) -> dict[str, Any]:
-    observation, posterior, calibration = (
-        outcome.observation,
-        outcome.posterior,
-        outcome.calibration,
-    )
-    names, rounds = posterior.prior.names, posterior.history.rounds
-    low, high = trust.central(outcome.predicted)
-    truth, neuron = observation.truth, trust.nearest(outcome)
-    return {
-        "title": observation.title,
-        "x_o": dict(zip(FEATURE_NAMES, np.asarray(observation.x_o), strict=True)),
-        "estimator": posterior.estimator.spec(),
-        "simulations": {
-            "drawn": sum(r.drawn for r in rounds),
-            "valid": sum(r.valid for r in rounds),
-            "used": rounds[-1].used,
-        },
-        "seconds": {
-            "simulate": sum(r.simulate_seconds for r in rounds),
-            "compile": sum(r.compile_seconds for r in rounds),
-            "train": sum(r.train_seconds for r in rounds),
-        },
-        "interrupted": rounds[-1].interrupted,
-        "loss_still_falling_by": trust.loss_still_falling(outcome),
-        "epochs": [r.epochs for r in rounds],
-        "best_validation_loss": [r.best_loss for r in rounds],
-        "posterior": {
-            name: {"mean": outcome.samples[:, i].mean(), "sd": outcome.samples[:, i].std()}
-            | {"map": outcome.best[i]}
-            | ({} if truth is None else {"truth": truth[i]})
-            for i, name in enumerate(names)
-        },
-        "map_at_bound": outcome.at_bound,
-        "neg_log_q_truth": None if truth is None else -float(posterior.log_prob(truth)),
-        "map_spike_count": trust.mode_spikes(outcome),
-        "posterior_predictive": {
-            name: {
-                "observed": observation.x_o[i],
-                "low_95": low[i],
-                "high_95": high[i],
-                "within": bool(outcome.within[i]),
-            }
-            for i, name in enumerate(FEATURE_NAMES)
-        },
-        "nearest_simulated_neuron": {
-            "drawn_from": neuron.source,
-            "theta": dict(zip(names, neuron.theta, strict=True)),
-            "x": dict(zip(FEATURE_NAMES, neuron.x, strict=True)),
-            "deviations_in_posterior_sds": dict(zip(FEATURE_NAMES, neuron.deviations, strict=True)),
-        },
-        "calibration": {
-            "draws": len(calibration.credibility),
-            "p_values": dict(zip(names, calibration.p_values, strict=True)),
-            "rejected_holm_1_percent": [
-                n for n, hit in zip(names, calibration.rejected(), strict=True) if hit
-            ],
-            "coverage": dict(zip(map(str, LEVELS), calibration.coverage(LEVELS), strict=True)),
-            "verdict": calibration.verdict,
-        },
-    }
-
-
-def write(study: Run, outcomes: list[Outcome], figures: dict[str, dict[str, Path]]) -> Path:
+def write(
+    study: Run, command: str, outcomes: list[Outcome], figures: dict[str, dict[str, Path]]
+) -> Path:
     """report.html: what was asked, the figures, the numbers, how far to trust them."""
     settings = study.settings
     lead = [
@@ -154,22 +98,69 @@ def write(study: Run, outcomes: list[Outcome], figures: dict[str, dict[str, Path
         f"Preset {settings['preset']}, seed {settings['seed']}.",
     ]
     sections = [_section(o, figures[o.observation.name]) for o in outcomes]
-    stages = [
-        (name, stage["compile_s"], stage["run_s"], stage["compile_s"] + stage["run_s"])
-        for name, stage in study.stages.items()
-    ]
-    times = report.Table(("stage", "compile [s]", "run [s]", "total [s]"), stages)
-    where = machine()
-    sections.append(
-        report.Section("Times", [f"{where['processor']}, {where['device']}."], tables=[times])
-    )
+    sections.append(_what_was_done(study, command, outcomes))
     return report.write(
         study.folder / "report.html",
         "Hodgkin–Huxley neurons that fire like these",
         lead,
         sections,
         footer="Gonçalves et al. 2020, eLife 9:e56261, figure 4.",
+        names=outcomes[0].posterior.prior.names,
     )
+
+
+def _what_was_done(study: Run, command: str, outcomes: list[Outcome]) -> report.Section:
+    where, preset, config = machine(), study.settings["preset"], outcomes[0].config
+    run = [
+        ("command", command),
+        ("density", _said(outcomes[0].posterior.estimator.spec())),
+        ("training", _said(config.settings["training"])),
+        ("checks", f"{config.calibration:,} fresh draws from the prior, for calibration; "
+         f"{config.posterior_samples:,} posterior samples, simulated anew"),
+        ("total time", f"{study.seconds:.0f} s, {_share_compiled(study)} of it compilation"),
+        ("machine", f"{where['processor']}; {where['cores']} cores; {where['device']}"),
+        ("versions", ", ".join(f"{name} {found}" for name, found in versions().items())),
+    ]  # fmt: skip
+    trained = []
+    for outcome in outcomes:
+        rounds = outcome.posterior.history.rounds
+        last = rounds[-1]
+        counts = (sum(r.drawn for r in rounds), sum(r.valid for r in rounds), last.used)
+        ended = " (interrupted)" if last.interrupted else ""
+        epochs = f"{last.epochs} of at most {config.training.max_epochs}{ended}"
+        trained.append((outcome.observation.title, *map(float, counts), epochs, last.best_loss))
+    stages = [
+        (name, stage["compile_s"], stage["run_s"], stage["compile_s"] + stage["run_s"])
+        for name, stage in study.stages.items()
+    ]
+    return report.Section(
+        "What was done",
+        [DEVIATIONS[preset]] if preset in DEVIATIONS else [],
+        tables=[
+            report.Table(("run", ""), run),
+            report.Table(
+                ("observation", "simulated", "valid", "used", "epochs", "best loss"),
+                trained,
+                caption="Simulations, and the lowest validation loss [nats, in z].",
+            ),
+            report.Table(("stage", "compile [s]", "run [s]", "total [s]"), stages),
+        ],
+    )
+
+
+def _share_compiled(study: Run) -> str:
+    compiled = sum(stage["compile_s"] for stage in study.stages.values())
+    return f"{100 * compiled / max(study.seconds, 1e-9):.0f} %"
+
+
+def _said(settings: dict) -> str:
+    """name, key value, … of a dictionary of settings, what is absent left out."""
+    words = [settings["name"]] if "name" in settings else []
+    for key, value in settings.items():
+        if key != "name" and value is not None:
+            each = value if isinstance(value, list | tuple) else [value]
+            words.append(f"{key.replace('_', ' ')} {', '.join(map(report.number, each))}")
+    return "; ".join(words)
 
 
 def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
@@ -207,24 +198,39 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         "traces": f"Voltage: {_observed(outcome)}at the mode, and at posterior samples, each with "
         "its own noise.",
         "predictive": "Features of re-simulated posterior samples, and the observed ones.",
-        "ranks": "Ranks of true parameters among posterior samples; flat if calibrated.",
-        "coverage": "Share of true parameters inside the region of each credibility.",
+        "ranks": "Calibration of each parameter: how the ranks of true values among posterior "
+        "samples are distributed, less the uniform law that they follow if calibrated. p is of the "
+        "Kolmogorov–Smirnov test. A curve that leaves the grey band is one that Holm's procedure "
+        "rejects; of calibrated posteriors one in a hundred has any such curve.",
+        "coverage": "Share of true parameters inside the region of each credibility. Grey: what an "
+        "exact posterior stays within in 95 % of such checks, at each level by itself.",
         "losses": "Training loss, of weights still in motion, and validation loss, on rows held "
-        "out and with the average of the weights that is kept; it may lie below the other.",
+        "out and with the average of the weights that is kept; it may lie below the other. "
+        "Nats, in the coordinates z in which the prior is a standard normal law: a density that "
+        f"has learned nothing has a loss of {prior.dim * NORMAL_ENTROPY:.2f}.",
     }
     return report.Section(
         observation.title[0].upper() + observation.title[1:],
         [
             f"{drawn:,} simulations from the prior trained the posterior density. "
-            + (
-                f"The true parameters have −log q = {-float(posterior.log_prob(truth)):.2f}."
-                if truth is not None
-                else "The recording is represented by its features."
-            ),
+            + _of_truth(outcome),
             *trust.sentences(outcome),
         ],
         figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
         tables=[parameters, features],
+    )
+
+
+def _of_truth(outcome: Outcome) -> str:
+    found = truth_density(outcome)
+    if found is None:
+        return "The recording is represented by its features."
+    verb = "raised" if found.gained > 0 else "lowered"
+    size = abs(found.gained)
+    return (
+        f"At the true parameters −log q is {found.posterior:.2f} nats under the posterior and "
+        f"{found.prior:.2f} under the prior (both per unit of θ): the observation {verb} the "
+        f"density there by {size:.2f} nats, a factor of {np.exp(size):.3g}."
     )
 
 

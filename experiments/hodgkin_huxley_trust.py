@@ -102,7 +102,7 @@ def loss_still_falling(outcome: Outcome) -> float | None:
     tenth = max(1, last.epochs // 10)
     if last.interrupted or last.epochs < outcome.config.training.max_epochs or last.epochs < 2:
         return None
-    losses = np.minimum.accumulate(last.validation_losses)
+    losses = np.fmin.accumulate(last.validation_losses)
     fall = float(losses[-1 - min(tenth, last.epochs - 1)] - losses[-1])
     return fall if fall > FALLING else None
 

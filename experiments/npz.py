@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import nwb
+from experiments.samples import check_positive, check_samples, find_step
 
 NEEDED = ("voltage_mv", "current_ua", "dt_ms")
 
@@ -44,11 +44,15 @@ def read(path: Path, sweep: int | None = None) -> Stored:
     found = int(_number(arrays, "sweep")) if "sweep" in arrays else None
     if sweep is not None and sweep != found:
         raise ValueError(f"sweep: expected sweep {sweep} in {path.name}, came sweep {found}")
-    current, dt = _real(arrays, "current_ua"), _number(arrays, "dt_ms")
+    voltage, current = (_real(arrays, name) for name in ("voltage_mv", "current_ua"))
+    check_samples("voltage_mv", voltage)
+    check_samples("current_ua", current)
+    dt = _number(arrays, "dt_ms")
+    check_positive("dt_ms", dt)
     if "t_on_ms" in arrays and "t_off_ms" in arrays:
         t_on, t_off = _number(arrays, "t_on_ms"), _number(arrays, "t_off_ms")
     else:
-        step = nwb.find_step(current.ravel(), dt)
+        step = find_step(current, dt)
         if step is None:
             raise ValueError(
                 f"{path}: expected t_on_ms and t_off_ms, or one constant current step that tells "
@@ -58,7 +62,7 @@ def read(path: Path, sweep: int | None = None) -> Stored:
     return Stored(
         str(arrays.get("cell_id", path.stem)),
         found,
-        _real(arrays, "voltage_mv"),
+        voltage,
         current,
         dt,
         t_on,

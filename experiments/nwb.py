@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.samples import check_positive, find_step
+
 BEFORE, AFTER = 205.0, 245.0  # ms kept on either side of a step, as in the published recordings
 FINEST = 0.02  # ms; a finer recording is thinned to about this step, by taking every k-th sample
 SHORTEST = 500.0  # ms; what counts as a long square step
@@ -31,29 +33,6 @@ class Sweep(NamedTuple):
     dt: float
     t_on: float
     t_off: float
-
-
-def find_step(current: np.ndarray, dt: float) -> tuple[int, int] | None:
-    """First and last index of the longest run of one constant non-zero current, None without one.
-
-    current: (n,) in any unit, dt [ms]. Nothing may follow the step, and whatever comes before it
-    must end 50 ms earlier: a test pulse does; a ramp, a train or a noise current is no step.
-    """
-    largest = np.max(np.abs(current), initial=0.0)
-    if not 0 < largest < np.inf:
-        return None
-    on = np.flatnonzero(np.abs(current) > 1e-6 * largest)
-    jump = (np.diff(on) > 1) | (np.abs(np.diff(current[on])) > 1e-3 * largest)
-    edges = np.concatenate([[0], np.flatnonzero(jump) + 1, [len(on)]])
-    longest = np.argmax(np.diff(edges))
-    step = on[edges[longest] : edges[longest + 1]]
-    if step[-1] != on[-1] or len(step) * dt < 1.0:
-        return None
-    if edges[longest] > 0 and (step[0] - on[edges[longest] - 1]) * dt < 50.0:
-        return None
-    if np.ptp(current[step]) > 0.01 * abs(np.mean(current[step])):
-        return None
-    return int(step[0]), int(step[-1])
 
 
 def read(path: Path, sweep: int | None = None) -> Sweep:
@@ -94,7 +73,7 @@ def read(path: Path, sweep: int | None = None) -> Sweep:
     if not steps:
         raise ValueError(
             f"{path}: expected a depolarising step of at least {SHORTEST:g} ms in one of its "
-            f"{len(sweeps)} sweeps, came none; name one with sweep="
+            f"{len(sweeps)} sweeps, came none; name one with --sweep"
         )
     spiking = [cut for cut in steps if _crossings(cut) >= ENOUGH_SPIKES]
     return min(spiking, key=_amplitude) if spiking else max(steps, key=_crossings)
@@ -187,7 +166,9 @@ def _samples(series, converted: bool) -> tuple[np.ndarray, float]:
         )
     if "starting_time" not in series:
         raise ValueError(f"{series.name}: expected a starting_time with a rate, came none")
-    return data, float(series["starting_time"].attrs["rate"])
+    rate = float(series["starting_time"].attrs["rate"])
+    check_positive(f"{series.name}, rate [Hz] of its starting_time", rate)
+    return data, rate
 
 
 def _may_be_long(stored: _Stored) -> bool:

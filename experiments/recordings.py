@@ -7,7 +7,6 @@ Units and correction: Gonçalves, Lueckmann, Deistler et al. 2020, eLife 9:e5626
 
 import csv
 import io
-import math
 import re
 import sys
 import zipfile
@@ -21,9 +20,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import allen, npz, nwb
+from experiments.arguments import NO_CACHE, Parser
+from experiments.samples import check_positive, check_samples, find_step
+from jaxsbi.compilation import keep_compilations
 from simulators import hodgkin_huxley as hh
 
 JUNCTION_POTENTIAL = -14.0  # mV, added to every recorded voltage
+# What NumPy, zipfile and h5py raise for a file that is cut, altered or something else.
+UNREADABLE = (
+    OSError, EOFError, ArithmeticError, LookupError, AttributeError, TypeError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 COARSEST = 0.1  # ms; with longer steps the simulated spikes are no longer the model's
 FEATURES_CSV = Path(__file__).parent / "data" / "allen_features.csv"
 STEP_COLUMNS = tuple(
@@ -52,23 +59,14 @@ class Recording:
         for name in ("voltage", "current"):
             value = np.asarray(getattr(self, name), np.float64)
             object.__setattr__(self, name, value)
-            if value.ndim != 1 or value.size < 2:
-                raise ValueError(f"{name}: expected samples of shape (n,), came {value.shape}")
-            bad = np.flatnonzero(~np.isfinite(value))
-            if bad.size:
-                raise ValueError(
-                    f"{name}: expected finite samples, came {bad.size} of {value.size} that are "
-                    f"not, the first at index {bad[0]}; cut them off or choose another sweep"
-                )
+            check_samples(name, value)
         if self.voltage.shape != self.current.shape:
             raise ValueError(
                 "voltage and current: expected equally many samples, came "
                 f"{self.voltage.size} and {self.current.size}"
             )
         for name in ("dt", "soma_area"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name}: expected a number above 0, came {value}")
+            check_positive(name, getattr(self, name))
         if self.dt > COARSEST:
             raise ValueError(
                 f"dt: expected samples at most {COARSEST:g} ms apart, the model's coarsest step, "
@@ -126,7 +124,7 @@ def load(path: str | Path, sweep: int | None = None, soma_area: float | None = N
         raise ValueError(
             f"{path}: reading .nwb needs h5py, came: {error}; pip install 'jaxsbi[neuro]'"
         ) from error
-    except (OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{path}: expected a whole {path.suffix} recording, came a file that cannot be read "
             f"({' '.join(str(error).split())[:120]}); copy or download it again"
@@ -134,7 +132,7 @@ def load(path: str | Path, sweep: int | None = None, soma_area: float | None = N
     except ValueError as error:
         if path.name in str(error):
             raise
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def observe(recording: Recording) -> tuple[jax.Array, hh.Protocol]:
@@ -182,7 +180,7 @@ def write_features(folder: str | Path, file) -> None:
     for path in paths:
         recording = load(path)
         density = recording.current_density
-        step = nwb.find_step(density, recording.dt)
+        step = find_step(density, recording.dt)
         if step is None:
             raise ValueError(f"{path}: expected a step current, came another; leave it out")
         with jax.enable_x64(True):
@@ -226,9 +224,6 @@ def _read_npz(path: Path, sweep: int | None, soma_area: float | None) -> Recordi
 
 
 def _read_nwb(path: Path, sweep: int | None, soma_area: float | None) -> Recording:
-    if soma_area is None:
-        soma_area = allen.soma_area(path)
-    soma_area = _known_area(soma_area, path)
     found = nwb.read(path, sweep)
     return Recording(
         _corrected(found.voltage),
@@ -236,7 +231,7 @@ def _read_nwb(path: Path, sweep: int | None, soma_area: float | None) -> Recordi
         found.dt,
         found.t_on,
         found.t_off,
-        soma_area,
+        _known_area(allen.soma_area(path) if soma_area is None else soma_area, path),
         re.sub(r"^cell_", "", found.cell),
         found.number,
     )
@@ -257,17 +252,23 @@ def _known_area(soma_area: float | None, path: Path) -> float:
     if soma_area is None:
         raise ValueError(
             f"soma_area: expected the membrane area of {path.name} in cm², came none; give "
-            "τ_m [s] / R_in [MΩ], or download the cell"
+            "τ_m [s] / R_in [MΩ] with --soma-area, or fetch the cell with --download"
         )
     return float(soma_area)
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python -m experiments.recordings FOLDER > TABLE.csv", file=sys.stderr)
-        return 2
+    parser = Parser(
+        prog="python -m experiments.recordings",
+        description="Print a table of the features and the step protocol of every recording.",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="of .npz and .nwb recordings")
+    parser.add_argument("--no-cache", dest="cache", action="store_false", help=NO_CACHE)
     try:
-        write_features(arguments[0], sys.stdout)
+        chosen = parser.parse(arguments)
+        if chosen.cache:
+            keep_compilations()
+        write_features(chosen.folder, sys.stdout)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

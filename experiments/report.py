@@ -5,12 +5,15 @@ reads on a phone and prints. Text is escaped.
 """
 
 import base64
+import html
 import os
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from jaxsbi.plotting.canvas import symbols
 
 TEMPLATE = "report.html.jinja"
 POINT = 96 / 72  # CSS pixels
@@ -51,10 +54,12 @@ def write(
     lead: str | Sequence[str],
     sections: Sequence[Section],
     footer: str = "",
+    names: Sequence[str] = (),
 ) -> Path:
     """Write the page to `path` (whole or not at all) and return it.
 
-    lead: one or several paragraphs under the title. Raises ValueError for a figure that is not
+    lead: one or several paragraphs under the title. names: parameters, whose names are set in text
+    and tables as they are in figures. Raises ValueError for a figure that is not
     there or is neither SVG nor PNG, and for a table whose rows do not match its header.
     """
     import jinja2
@@ -66,6 +71,7 @@ def write(
         undefined=jinja2.StrictUndefined,
         trim_blocks=False,
     )
+    environment.filters["text"] = _typesetter(names)
     page = environment.get_template(TEMPLATE).render(
         title=title,
         lead=[lead] if isinstance(lead, str) else list(lead),
@@ -98,6 +104,24 @@ def number(value: object) -> str:
     if exponent:
         mantissa += " · 10" + str(int(exponent)).translate(SUPERSCRIPT)
     return mantissa.replace("-", "−").replace("inf", "∞")
+
+
+def _typesetter(names: Sequence[str]) -> Callable[[str], str]:
+    """Text as HTML: escaped, and of the given names g_Na as g with subscript, tau as τ."""
+    from markupsafe import Markup, escape
+
+    longest_first = sorted(map(re.escape, names), key=len, reverse=True)
+    named = re.compile(rf"(?<![\w-])(?:{'|'.join(longest_first) or '(?!)'})(?!\w)")
+
+    def html_of(match: re.Match) -> str:
+        return re.sub(r"\$(-?)(\\?)(\w+?)(?:_\{(\w+)\})?\$", symbol, symbols(match[0]))
+
+    def symbol(match: re.Match) -> str:
+        sign, greek, base, below = match.groups()
+        base = html.unescape(f"&{base};") if greek else base
+        return ("−" if sign else "") + base + (f"<sub>{below}</sub>" if below else "")
+
+    return lambda text: Markup(named.sub(html_of, str(escape(text))))
 
 
 def _table(table: Table) -> dict:

@@ -96,17 +96,21 @@ class Run:
         self.stages[name] = {"compile_s": round(compiled, 3), "run_s": round(seconds - compiled, 3)}
         _write_json(self.folder / TIMES, self.stages)
 
+    @property
+    def seconds(self) -> float:
+        """Wall time of all stages, compilation included."""
+        return sum(sum(stage.values()) for stage in self.stages.values())
+
     def finish(self, results: dict[str, Any]) -> Path:
         """Write results.json, whole or not at all, with settings, versions, machine and times."""
         path = self.folder / RESULTS
-        total = sum(sum(stage.values()) for stage in self.stages.values())
         _write_json(
             path,
             {
                 "settings": self.settings,
-                "versions": {name: version(name) for name in PACKAGES},
+                "versions": versions(),
                 "machine": machine(),
-                "wall_time_s": round(total, 1),
+                "wall_time_s": round(self.seconds, 1),
                 "stages": self.stages,
                 **results,
             },
@@ -135,8 +139,7 @@ def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
 
 def _same(found: Any, wanted: Any) -> bool:
     if all(isinstance(value, float) for value in (found, wanted)):
-        both_nan = math.isnan(found) and math.isnan(wanted)
-        return both_nan or math.isclose(found, wanted, rel_tol=SAME, abs_tol=1e-12)
+        return math.isclose(found, wanted, rel_tol=SAME, abs_tol=1e-12)
     return found == wanted
 
 
@@ -168,6 +171,10 @@ def processor() -> str:
         return platform.processor()
 
 
+def versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
+
+
 def version(name: str) -> str:
     try:
         return metadata.version(name)
@@ -182,9 +189,19 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _text(content: Any) -> str:
-    return json.dumps(content, indent=1, default=_plain, ensure_ascii=False)
+    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
+    """As JSON has it: arrays as lists, and a number that is not finite as null."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
     array = np.asarray(value)
-    return array.item() if array.ndim == 0 else array.tolist()
+    if array.ndim:
+        return _plain(array.tolist())
+    number = array.item()
+    return None if isinstance(number, float) and not math.isfinite(number) else number

@@ -7,18 +7,49 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from . import MODELS
 
+SEEDS = 2**32  # jax.random.key takes a seed modulo this
+
 
 class Refused(Exception):
     """A request that cannot be met; its message is one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Refused(
+            f"{message.removeprefix('argument ')}; {self.prog} --help tells what there is"
+        )
+
+
+def _seed(text: str) -> int:
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed < SEEDS:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from 0 to {SEEDS - 1}, got {text[:60]!r}"
+        )
+    return seed
+
+
+def _keep_compilations() -> None:
+    """The cache of compiled programs in the user's cache folder, the one that jaxsbi keeps."""
+    import jax
+
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    jax.config.update("jax_compilation_cache_dir", str(home / "jaxsbi"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def _pyplot() -> Any:
@@ -53,13 +84,17 @@ def _theta(text: str | None, model: Any) -> np.ndarray:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m simulators", description=__doc__.splitlines()[0]
-    )
+    parser = _Parser(prog="python -m simulators", description=__doc__.splitlines()[0])
     parser.add_argument("model", metavar="MODEL", help=", ".join(MODELS))
     parser.add_argument("--theta", metavar="1,2,…", help="parameters; default: the nominal ones")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the noise")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="default: MODEL.png")
+    parser.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="do not keep compiled programs in the user's cache folder",
+    )
     return parser.parse_args(arguments)
 
 
@@ -90,8 +125,10 @@ def draw(name: str, text: str | None, seed: int, path: Path | None) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 with one line on standard error."""
-    options = _arguments(arguments)
     try:
+        options = _arguments(arguments)
+        if options.cache:
+            _keep_compilations()
         path = draw(options.model, options.theta, options.seed, options.plot)
     except (Refused, ValueError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)

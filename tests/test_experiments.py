@@ -2,21 +2,23 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import jaxsbi
 from experiments import hodgkin_huxley as study
 from experiments import recordings, runs
-from experiments.__main__ import app
+from experiments.__main__ import SEEDS, main
+from experiments.hodgkin_huxley_presets import DEVIATIONS
 from simulators import hodgkin_huxley as hh
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,16 +51,25 @@ def test_the_study_writes_numbers_figures_posteriors_and_a_page(finished):
     synthetic = results["observations"]["synthetic"]
     assert synthetic["simulations"]["drawn"] == 500
     assert set(synthetic["posterior"]["g_Na"]) == {"mean", "sd", "map", "truth"}
-    assert synthetic["neg_log_q_truth"] is not None
+    before, after = synthetic["neg_log_prior_truth"], synthetic["neg_log_q_truth"]
+    ranges = [p.high - p.low for p in hh.PARAMETERS]
+    assert before == pytest.approx(np.sum(np.log(ranges)), abs=1e-4)
+    assert synthetic["nats_gained_at_truth"] == pytest.approx(before - after)
     assert set(synthetic["calibration"]["coverage"]) == {"0.5", "0.8", "0.95"}
     assert all(set(stage) == {"compile_s", "run_s"} for stage in results["stages"].values())
     assert results["versions"]["jax"]
     for found in results["observations"].values():
         assert found["interrupted"] is False
+        assert set(found["calibration"]["coverage_gaps"]) == {"0.5", "0.8", "0.95"}
+        assert len(found["trust"]) >= 3
         assert set(found["nearest_simulated_neuron"]["theta"]) == set(found["posterior"])
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 12
     assert page.count(">Voltage: observed") == 1  # of the cell, only features are at hand
+    assert f"{abs(before - after):.2f} nats" in page
+    assert "What was done" in page and results["command"] in page
+    assert "τ<sub>max</sub>" in page and "tau_max" not in page and "g_Na" not in page
+    assert f"diffrax {results['versions']['diffrax']}" in page
     assert len(list((out / "figures").glob("*.png"))) == 12
 
 
@@ -85,12 +96,23 @@ def test_another_run_is_refused_and_nothing_is_touched(finished):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("no_such_study",), "no_such_study"),
-        (("hodgkin_huxley", "--preset", "huge"), "--preset"),
-        (("hodgkin_huxley", "--seed", "-1"), "--seed"),
+        (("no_such_study",), "STUDY: expected one of hodgkin_huxley, came 'no_such_study'"),
+        (("--seed", "1"), "STUDY"),
+        (("hodgkin_huxley", "--preset", "huge"), "--preset: expected one of smoke, .*came 'huge'"),
+        (("hodgkin_huxley", "--size", "huge"), "'--size': expected options among .*--preset, "),
+        ((*STUDY, "more"), "'more': expected options among "),
+        ((*STUDY, "--seed"), "--seed: expected a value after it, came none; .*--help"),
+        ((*STUDY, "--seed", "-1"), "--seed: .* whole number from 0 to 4294967295, came '-1'"),
+        ((*STUDY, "--seed", "4294967296"), "--seed: .* came '4294967296'"),
+        ((*STUDY, "--seed", "9" * 5000), "--seed: .* and so on"),
+        ((*STUDY, "--seed", "1.5"), "--seed: .* came '1.5'"),
+        ((*STUDY, "--download", "-3"), "--download: .* at least 1, came '-3'"),
+        ((*STUDY, "--soma-area", "-1e-4"), "--soma-area: .* above 0, came '-1e-4'"),
+        ((*STUDY, "--soma-area", "nan"), "--soma-area: .* above 0, came 'nan'"),
         ((*STUDY, "--cell", "nowhere.npz"), "nowhere.npz"),
         ((*STUDY, "--cell", "README.md"), "README.md"),
-        ((*STUDY, "--data", "nowhere"), "--data nowhere"),
+        ((*STUDY, "--data", "nowhere"), "--data: .* came 'nowhere'"),
+        ((*STUDY, "--data", ""), "--data: .* came ''"),
         ((*STUDY, "--cell", "a.npz", "--download", "5"), "--cell, --download"),
         ((*STUDY, "--sweep", "3"), "--sweep belongs to a recording"),
         ((*STUDY, "--soma-area", "1e-4"), "--soma-area belongs to a recording"),
@@ -99,17 +121,54 @@ def test_another_run_is_refused_and_nothing_is_touched(finished):
         ((*STUDY, "--out", "/proc/nowhere"), "--out /proc/nowhere"),
     ],
 )
-def test_bad_input_gives_one_clear_line_and_status_2(arguments, message, monkeypatch):
+def test_bad_input_gives_one_clear_line_and_status_2(arguments, message, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("JAXSBI_DATA", raising=False)
-    done = CliRunner().invoke(app, [*arguments, "--no-cache"])
-    assert done.exit_code == 2 and isinstance(done.exception, SystemExit)
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.lower().startswith("error")
-    assert message in last
+    cached = arguments if arguments[-1] == "--seed" else (*arguments, "--no-cache")
+    assert main(cached) == 2
+    one_line(capsys, message)
 
 
-def test_a_recording_of_ones_own_is_inferred(tmp_path):
+def one_line(capsys, message):
+    out, line = capsys.readouterr()
+    assert out == "" and line.count("\n") == 1 and len(line) < 400
+    assert re.match(f"error: .*{message}", line), line
+
+
+def test_a_bad_folder_from_the_environment_is_named_as_such(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("JAXSBI_DATA", str(tmp_path / "nowhere"))
+    assert main([*STUDY, "--no-cache"]) == 2
+    one_line(capsys, "JAXSBI_DATA: expected a folder of recordings, came ")
+    seen = []
+    monkeypatch.setattr(study, "run", lambda *arguments: seen.append(arguments[-1].data))
+    for value, taken in (("", None), (str(tmp_path), tmp_path)):
+        monkeypatch.setenv("JAXSBI_DATA", value)
+        assert main([*STUDY, "--no-cache"]) == 0
+        assert seen.pop() == taken
+
+
+def test_every_seed_that_is_taken_gives_numbers_of_its_own():
+    keys = {
+        tuple(jax.random.key_data(jax.random.key(s)).tolist()) for s in (0, 1, 2**31, SEEDS - 1)
+    }
+    assert len(keys) == 4
+    assert (jax.random.key(SEEDS) == jax.random.key(0)).all()  # why they end there
+
+
+def test_an_error_of_many_lines_is_told_in_one_and_whole_on_demand(monkeypatch, capsys):
+    def refuse(*_):
+        raise ValueError("shapes\n  (2,)\n\nand (3,)")
+
+    monkeypatch.setattr(study, "run", refuse)
+    monkeypatch.delenv("JAXSBI_TRACEBACK", raising=False)
+    assert main([*STUDY, "--no-cache"]) == 2
+    one_line(capsys, r"shapes \(2,\) and \(3,\)$")
+    monkeypatch.setenv("JAXSBI_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="shapes\n"):
+        main([*STUDY, "--no-cache"])
+
+
+def test_a_recording_of_ones_own_is_inferred(tmp_path, capsys):
     """A short recording made by the model itself, through --cell."""
     trace = hh.trace(jax.random.key(0), np.asarray(hh.NOMINAL))
     area = 1e-4
@@ -125,9 +184,9 @@ def test_a_recording_of_ones_own_is_inferred(tmp_path):
     assert list(results["observations"]) == ["cell_7"]
     assert results["observations"]["cell_7"]["x_o"]["spike count"] == 5
     arguments = [*STUDY, "--no-cache", "--cell", tmp_path / "mine.npz", "--out", tmp_path / "out"]
-    again = CliRunner().invoke(app, [*map(str, arguments), "--soma-area", "5e-4"])
-    assert again.exit_code == 2  # the features are the same, the current density is not
-    assert "another run (observations.cell_7.current_rms" in again.stderr
+    assert main([*map(str, arguments), "--soma-area", "5e-4"]) == 2
+    # the features are the same, the current density is not
+    one_line(capsys, r".*another run \(observations.cell_7.current_rms")
 
 
 def test_runs_of_different_options_have_different_default_folders():
@@ -165,6 +224,14 @@ def test_another_current_or_another_configuration_is_another_run():
         assert named and all(difference.startswith(*changes) for difference in named)
 
 
+def test_the_paper_preset_is_what_it_says_of_itself():
+    paper, said = study.PRESETS["paper"], DEVIATIONS["paper"]
+    assert f"one round of {paper.simulations:,} simulations" in said
+    assert f"here one round of {paper.cell_simulations:,} simulations" in said
+    assert paper.estimator.spec() == jaxsbi.maf(layers=5, hidden=(50, 50)).spec()
+    assert f"batches of {paper.training.batch_size}" in said
+
+
 def test_a_cell_is_the_same_with_and_without_its_recording(data):
     folder = data("allen")
     for known in recordings.read_features():
@@ -184,34 +251,45 @@ def test_the_name_of_a_cell_never_leads_out_of_the_folder():
     assert study._recorded(recording).name == "cell__x_ü_y"
 
 
-def test_ctrl_c_ends_the_command_with_one_line(monkeypatch):
+def test_ctrl_c_ends_the_command_with_one_line(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study, "run", interrupted)
-    done = CliRunner().invoke(app, [*STUDY, "--no-cache"])
-    assert done.exit_code == 130
-    assert done.stderr.count("\n") == 1 and "the same command goes on" in done.stderr
+    assert main([*STUDY, "--no-cache"]) == 130
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "the same command goes on" in error
+
+
+class Ended(NamedTuple):
+    interrupted: bool
+    validation_losses: tuple[float, ...]
+
+    @property
+    def epochs(self):
+        return len(self.validation_losses)
 
 
 class Trained:
     """A posterior as far as a run keeps it."""
 
-    def __init__(self, interrupted):
-        self.history = [SimpleNamespace(interrupted=interrupted)]
+    def __init__(self, interrupted, losses=(np.nan, 2.0)):
+        self.history = [Ended(interrupted, losses)]
 
     def save(self, folder):
         folder.mkdir()
-        (folder / "interrupted").write_text(str(self.history[-1].interrupted))
+        (folder / "history").write_text(json.dumps(self.history[-1]))
+
+    @classmethod
+    def load(cls, folder):
+        return cls(*json.loads((folder / "history").read_text()))
 
 
 def test_an_interrupted_training_is_not_taken_for_a_finished_one(monkeypatch, tmp_path, capsys):
     observation = study.Observation("a", "a", np.zeros(7), hh.DEFAULT)
     trainings = [Trained(True), Trained(False)]
     monkeypatch.setattr(jaxsbi, "infer", lambda *_, **__: trainings.pop(0))
-    monkeypatch.setattr(
-        jaxsbi, "load", lambda folder: Trained((folder / "interrupted").read_text() == "True")
-    )
+    monkeypatch.setattr(jaxsbi, "load", Trained.load)
     kept = []
     for _ in range(3):  # the same command three times; the third has nothing left to train
         run = runs.Run(tmp_path / "out", {"seed": 0}, folders=("posterior",))
@@ -219,3 +297,37 @@ def test_an_interrupted_training_is_not_taken_for_a_finished_one(monkeypatch, tm
         kept.append(posterior.history[-1].interrupted)
     assert kept == [True, False, False] and not trainings
     assert capsys.readouterr().out.count("training interrupted") == 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "interrupted", "error"),
+    [((np.nan, np.nan), False, ValueError), ((), True, KeyboardInterrupt)],
+)
+def test_a_training_without_a_finite_loss_is_not_kept(
+    monkeypatch, tmp_path, losses, interrupted, error
+):
+    observation = study.Observation("a", "the cell", np.zeros(7), hh.DEFAULT)
+    monkeypatch.setattr(jaxsbi, "infer", lambda *_, **__: Trained(interrupted, losses))
+    monkeypatch.setattr(jaxsbi, "load", Trained.load)
+    run = runs.Run(tmp_path, {"seed": 0}, folders=("posterior",))
+    with pytest.raises(error, match="finite loss for the cell, came none" if losses else None):
+        study.infer_parameters(None, run, observation, study.PRESETS["smoke"])
+    assert not list((tmp_path / "posterior").iterdir())
+    Trained(False, losses).save(tmp_path / "posterior" / "a")  # as an older release left it
+    with pytest.raises(ValueError, match="posterior/a: expected a trained .*; remove that folder"):
+        study.infer_parameters(None, run, observation, study.PRESETS["smoke"])
+
+
+def test_the_command_of_a_run_gives_that_run(monkeypatch):
+    seen = []
+    monkeypatch.setattr(study, "run", lambda *arguments: seen.append(arguments))
+    monkeypatch.delenv("JAXSBI_DATA", raising=False)
+    for options in (
+        study.Options(),
+        study.Options(Path("my cell.npz"), 3, 1e-4, None, ROOT),
+        study.Options(download=5),
+        study.Options(all_cells=True),
+    ):
+        wanted = ("smoke", 7, Path("a b"), options)
+        assert main([*shlex.split(study.command(*wanted))[3:], "--no-cache"]) == 0
+        assert seen.pop() == wanted

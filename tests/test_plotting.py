@@ -13,6 +13,7 @@ from matplotlib.transforms import Bbox
 from scipy import stats
 
 from jaxsbi import plotting
+from jaxsbi.diagnostics import holm
 from jaxsbi.plotting import canvas, densities
 
 RNG = np.random.default_rng(0)
@@ -53,7 +54,14 @@ def every_figure():
         ),
         "losses": lambda: plotting.loss_curves(*losses),
         "losses of rounds": lambda: plotting.loss_curves([losses[0]] * 2, [losses[1]] * 2),
-        "ranks": lambda: plotting.sbc_ranks(RNG.integers(0, 100, (500, 5)), 99, names),
+        "ranks": lambda: plotting.sbc_ranks(
+            RNG.integers(0, 100, (500, 5)),
+            99,
+            names,
+            p_values=[0.51, 0.0234, 1e-9, 1.0, 0.2],
+            rejected=[False, False, True, False, False],
+        ),
+        "ranks alone": lambda: plotting.sbc_ranks(RNG.integers(0, 100, (500, 5)), 99, names),
         "coverage": lambda: plotting.coverage(levels, levels**1.1, n=300),
         "coverage each": lambda: plotting.coverage(
             levels, levels[:, None] ** np.ones(5), n=300, names=names
@@ -142,17 +150,31 @@ def test_thinning_keeps_the_extremes_of_every_stretch():
     assert densities.thin(time[:2000], voltage[:2000])[0].size == 2000
 
 
-def test_the_band_of_ranks_holds_uniform_ranks_and_not_others():
-    """A too narrow posterior piles its ranks at both ends; uniform ranks stay within."""
+def bounded(ranks, samples, p_values):
+    """For each panel: whether its curve leaves the band, and in which colour it is drawn."""
+    hits = holm(p_values, 0.01)
+    figure = plotting.sbc_ranks(
+        ranks, samples, ["θ"] * len(hits), p_values=p_values, rejected=hits, level=0.01
+    )
+    found = []
+    for axis in figure.axes:
+        half = axis.collections[0].get_paths()[0].vertices[:, 1].max()
+        curve = axis.lines[1]
+        found.append((np.abs(curve.get_ydata()).max() > half, curve.get_color() == canvas.RED))
+    return np.array(found).T, hits
 
-    def outside(ranks):
-        axis = plotting.sbc_ranks(ranks[:, None], 99, ["θ"], level=0.999).axes[0]
-        band = axis.collections[0].get_paths()[0].vertices[:, 1]
-        heights = axis.patches[0].get_data().values
-        return np.sum((heights < band.min() - 1e-9) | (heights > band.max() + 1e-9))
 
-    assert outside(RNG.integers(0, 100, 2000)) == 0
-    assert outside(np.floor(100 * RNG.beta(0.5, 0.5, 2000)).astype(int)) >= 2
+@pytest.mark.parametrize("seed", range(4))
+def test_a_curve_of_ranks_leaves_the_band_where_the_test_rejects_it(seed):
+    """From uniform ranks to hopeless ones, about Holm's thresholds among them."""
+    rng = np.random.default_rng(seed)
+    n, samples = 1000, 99_999
+    u = rng.uniform(size=(n, 8)) ** np.linspace(1, 1.25, 8)
+    p_values = np.array([stats.kstest(column, "uniform").pvalue for column in u.T])
+    (outside, red), hits = bounded(np.floor(u * (samples + 1)), samples, p_values)
+    assert 0 < hits.sum() < 8
+    np.testing.assert_array_equal(red, hits)
+    np.testing.assert_array_equal(outside, hits)
 
 
 def test_saved_figures_are_a_png_and_a_well_formed_svg(tmp_path):
@@ -212,6 +234,10 @@ NAN = np.full((3, 2), np.nan)
         (lambda: plotting.pair_plot(samples(2), names=["a", "b"], truth=[1.0]), "truth: "),
         (lambda: plotting.pair_plot(samples(2), names=["a", "b"], units=["mV"]), "units: "),
         (lambda: plotting.sbc_ranks(np.full((9, 1), 12), 10, ["a"]), "ranks: expected 0 … 10"),
+        (
+            lambda: plotting.sbc_ranks(np.ones((9, 1)), 10, ["a"], p_values=[0.5, 0.5]),
+            "p_values: expected one for each of 1 names",
+        ),
         (lambda: plotting.coverage([0.1, 0.2], [0.1]), "empirical: "),
         (lambda: plotting.predictive(np.zeros(2), np.zeros((5, 3)), "ab"), "simulated: "),
         (lambda: plotting.traces(np.arange(5), np.arange(4), {}), "traces: "),

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import allen, nwb, recordings
+from experiments import allen, recordings
+from experiments.samples import find_step
 from simulators import hodgkin_huxley as hh
 
 # Gonçalves et al. 2020, six cells: count, rest mean, rest sd, mean, variance, skewness, kurtosis.
@@ -160,6 +161,44 @@ def test_nwb_gives_the_sweep_in_millivolts_and_microamperes(tmp_path, layout):
     assert float(x_o[0]) == 12
 
 
+@pytest.mark.parametrize("rate", [0.0, -200e3, np.nan, np.inf])
+@pytest.mark.parametrize("layout", [write_nwb_1, write_nwb_2])
+def test_a_sweep_without_a_true_rate_is_refused(tmp_path, layout, rate):
+    path = tmp_path / "a.nwb"
+    layout(path, {8: SWEEPS[8]}, RATE)
+    with h5py.File(path, "r+") as file:
+        series = [g for g in file["stimulus/presentation"].values()]
+        for group in [*series, *file.get("acquisition/timeseries", file["acquisition"]).values()]:
+            group["starting_time"].attrs["rate"] = rate
+    with pytest.raises(ValueError, match=r"a.nwb: .*rate \[Hz\] .* expected a number above 0"):
+        recordings.load(path, soma_area=AREA)
+
+
+def test_an_nwb_that_holds_other_things_than_it_should_is_refused(tmp_path):
+    path = tmp_path / "a.nwb"
+    for name, content in {
+        "general/aibs_specimen_id": np.zeros(0),
+        "epochs/Sweep_8": 1.0,
+        "epochs/Sweep_8/stimulus": h5py.Empty("f"),
+    }.items():
+        write_nwb_1(path, {8: SWEEPS[8]}, RATE)
+        with h5py.File(path, "r+") as file:
+            del file[name]
+            file[name] = content
+        with pytest.raises(ValueError, match="a.nwb: ") as caught:
+            recordings.load(path, soma_area=AREA)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_nwb_is_not_taken_for_a_missing_area(tmp_path):
+    (tmp_path / "a.nwb").write_bytes(b"no HDF5")
+    with pytest.raises(ValueError, match="expected a whole .nwb recording"):
+        recordings.load(tmp_path / "a.nwb")
+    write_nwb_1(tmp_path / "b.nwb", {8: SWEEPS[8]}, RATE)
+    with pytest.raises(ValueError, match="soma_area: expected .* of b.nwb .* --soma-area"):
+        recordings.load(tmp_path / "b.nwb")
+
+
 def test_a_named_sweep_is_read_and_a_missing_or_stepless_one_refused(tmp_path):
     path = tmp_path / "a.nwb"
     sweeps = SWEEPS | {11: ("Ramp", SWEEPS[5][1], np.linspace(0, 1e-10, SWEEPS[5][1].size))}
@@ -183,7 +222,7 @@ def test_a_named_sweep_is_read_and_a_missing_or_stepless_one_refused(tmp_path):
     ],
 )
 def test_find_step_takes_one_constant_step_and_nothing_else(current, found):
-    assert nwb.find_step(np.array(current, float), 1.0) == found
+    assert find_step(np.array(current, float), 1.0) == found
 
 
 # What an .npz recording may look like, and what is wrong with it.
@@ -227,12 +266,19 @@ RAMP = np.linspace(0, 1e-4, 5000)
     "changes, message",
     [
         ({"voltage_mv": None}, "without voltage_mv .it has: current_ua"),
-        ({"voltage_mv": with_nan()}, "voltage: .* 3 of 5000 that are not, the first at index 17"),
+        (
+            {"voltage_mv": with_nan()},
+            "voltage_mv: .* 3 of 5000 that .* first at index 17",
+        ),
         ({"current_ua": np.zeros(4000)}, "equally many samples, came 5000 and 4000"),
         ({"voltage_mv": np.full((2, 5), -60.0)}, r"shape \(n,\), came \(2, 5\)"),
         ({"t_on_ms": None, "current_ua": RAMP}, "t_on_ms and t_off_ms, or one constant"),
         ({"t_on_ms": 90.0}, "0 < t_on < t_off ≤ 99.98"),
-        ({"dt_ms": 0.0, "t_on_ms": 1.0}, "dt: expected a number above 0"),
+        ({"dt_ms": 0.0, "t_on_ms": 1.0}, "dt_ms: expected a number above 0"),
+        ({"dt_ms": -0.02, "t_on_ms": None}, "dt_ms: expected a number above 0, came -0.02"),
+        ({"current_ua": np.zeros(0), "t_on_ms": None}, r"current_ua: .*\(n,\), came \(0,\)"),
+        ({"current_ua": RAMP * np.nan, "t_on_ms": None}, "current_ua: .* 5000 of 5000 that are"),
+        ({"voltage_mv": np.zeros(0)}, r"voltage_mv: .*\(n,\), came \(0,\)"),
         ({"dt_ms": "fast"}, "dt_ms: expected real numbers, came dtype <U4"),
         ({"dt_ms": [0.02, 0.02]}, "dt_ms: expected one finite number, came "),
         ({"dt_ms": 5.0, "t_off_ms": 800.0}, "dt: expected samples at most 0.1 ms apart"),
@@ -304,13 +350,13 @@ def test_a_table_that_is_none_is_refused(tmp_path):
 
 def test_the_command_prints_the_table_or_one_line(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", **arrays())
-    assert recordings.main([str(tmp_path)]) == 0
+    assert recordings.main([str(tmp_path), "--no-cache"]) == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header.split(",")[2:9] == [f.name for f in hh.FEATURES]
     amplitude = float(row.split(",")[9])
     assert amplitude == pytest.approx(1e-4 / AREA)
     for arguments in ([], [str(tmp_path / "none")]):
-        assert recordings.main(arguments) == 2
+        assert recordings.main([*arguments, "--no-cache"]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -332,7 +378,9 @@ class Database(http.server.BaseHTTPRequestHandler):
     }
     content = b""
     answer = None  # instead of the cell
+    file = None  # instead of the recording
     cut = 0  # bytes that are promised but not sent
+    tells = True  # how many bytes there are
     asked: list = []
 
     def do_GET(self):
@@ -342,13 +390,15 @@ class Database(http.server.BaseHTTPRequestHandler):
             body = self.answer or json.dumps({"success": True, "msg": found}).encode()
             self.reply(200, body, len(body))
         elif self.path == "/api/v2/well_known_file_download/55":
-            self.reply(200, self.content, len(self.content) + self.cut)
+            body = self.file or self.content
+            self.reply(200, body, len(body) + self.cut if self.tells else None)
         else:
             self.reply(404, b"no", 2)
 
     def reply(self, status, body, length):
         self.send_response(status)
-        self.send_header("Content-Length", str(length))
+        if length is not None:
+            self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(body)
 
@@ -384,12 +434,18 @@ def test_a_downloaded_cell_can_be_observed_and_is_not_fetched_twice(database, tm
     assert allen.download(123, tmp_path / "cells", api) == path and len(handler.asked) == asked
 
 
+CUT = allen.SIGNATURE + bytes(1000)
+
+
 @pytest.mark.parametrize(
     "cell, changes, message",
     [
-        (124, {}, "cell_id: .* has no cell 124 with an NWB file"),
-        (-1, {}, "cell_id: expected a positive whole number, came -1"),
-        ("x", {}, "cell_id: expected a positive whole number, came 'x'"),
+        (124, {}, "--download: .* has no cell 124 with an NWB file"),
+        (-1, {}, "--download: expected a positive whole number, came -1"),
+        ("x", {}, "--download: expected a positive whole number, came 'x'"),
+        (123, {"file": b"<html>busy</html>"}, "no recording but what begins with b'<html>"),
+        (123, {"file": b"<html>", "tells": False}, "no recording but what begins with b'<html>"),
+        (123, {"file": CUT, "tells": False}, "no recording but a file that was cut or altered"),
         (123, {"cut": 100}, "download of cell 123: .*came: "),
         (123, {"answer": b"<html>busy</html>"}, "expected ri, tau and an NWB file .*<html>"),
         (123, {"answer": b'{"msg": "error"}'}, "expected ri, tau and an NWB file"),
@@ -411,6 +467,14 @@ def test_a_failed_download_says_why_and_leaves_no_recording(
         allen.download(cell, tmp_path, api, timeout=5)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("*.nwb")) and not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("kept", [b"", b"<html>busy</html>", CUT])
+def test_a_bad_download_that_was_kept_is_fetched_anew(database, tmp_path, kept):
+    handler, api = database
+    path = allen.download(123, tmp_path, api)
+    path.write_bytes(kept)
+    assert allen.download(123, tmp_path, api).read_bytes() == handler.content
 
 
 def test_without_a_network_there_is_one_clear_error(tmp_path):

@@ -48,10 +48,16 @@ def page(tmp_path):
             [Figure(tmp_path / "a.png", 'the "first"'), Figure(str(tmp_path / "b.svg"), "second")],
             [Table(["name", "mean"], [["g_Na", 50.123456], ["sigma", -1.5e-7]], "Numbers")],
         ),
+        Section(
+            "Names",
+            ["ranks of g_l, -E_l and tau_max are off; g_lx, sigmas and a-E_l <b>are</b> no names"],
+            tables=[Table(["parameter"], [["-E_l"], ["A"]])],
+        ),
         Section("Two"),
         Section("Three", ["end"]),
     ]
-    path = report.write(tmp_path / "report.html", "Title", "Lead", sections, footer="seed 0")
+    names = ["g_l", "-E_l", "tau_max", "sigma", "A"]
+    path = report.write(tmp_path / "report.html", "Title", "Lead", sections, "seed 0", names)
     assert [p.name for p in tmp_path.iterdir() if "report" in p.name] == ["report.html"]
     return Page(path.read_text())
 
@@ -75,6 +81,13 @@ def test_figures_are_inside_it_whole_with_their_captions(page):
     assert ElementTree.fromstring(second).tag.endswith("svg")
     assert images[1]["width"] == "672"  # 504 points are 7 inches
     assert "second" in page.text
+
+
+def test_parameters_are_spelt_as_in_figures_and_nothing_else_is(page):
+    assert "ranks of gl, −El and τmax are off; g_lx, sigmas and a-E_l <b>are</b> no" in page.text
+    assert "g_Na" in page.text and "σ" in page.text and "−El" in page.text
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("sub") == 4 and "b" not in tags
 
 
 def test_text_is_escaped_and_numbers_are_readable(page):

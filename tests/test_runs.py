@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments.runs import Run, differences
@@ -68,6 +69,23 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     with pytest.raises(ValueError, match="cannot be written .File exists: .*figures"):
         Run(tmp_path, SETTINGS, folders=("posterior", "figures"))
     assert (tmp_path / "figures").read_text() == "a file"
+
+
+def test_results_are_json_whatever_the_numbers_are(tmp_path):
+    """A NaN or an infinity is no JSON, and other readers refuse a file that has one."""
+    undefined = {"x_o": {"skewness": np.float32(np.nan), "mean": -60.0}}
+    results = {
+        "loss": [np.inf, 1.5, float("nan")],
+        "p": {"a": np.array([[0.5, -np.inf]]), "b": (True, None, np.int64(3), np.bool_(False))},
+    }
+    path = Run(tmp_path / "out", SETTINGS | undefined).finish(results)
+    found = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert found["loss"] == [None, 1.5, None]
+    assert found["p"] == {"a": [[0.5, None]], "b": [True, None, 3, False]}
+    assert found["settings"]["x_o"] == {"skewness": None, "mean": -60.0}
+    Run(tmp_path / "out", SETTINGS | undefined)  # the same run
+    with pytest.raises(ValueError, match="x_o.skewness None, not 4"):
+        Run(tmp_path / "out", SETTINGS | {"x_o": {"skewness": 4.0, "mean": -60.0}})
 
 
 def test_settings_are_kept_as_they_were_compared(tmp_path):

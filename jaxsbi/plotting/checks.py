@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def loss_curves(training, validation, *, best: Sequence[int] | int | None = None) -> Figure:
-    """−mean log q(θ | x) by epoch, training and validation; a panel per round.
+    """−mean log q(z | x) by epoch, training and validation; a panel per round.
 
     training, validation: (epochs,), or a sequence of those, one per round. best: the epochs
     (counted from 0) whose weights were kept, by default the lowest of validation.
@@ -55,18 +55,27 @@ def loss_curves(training, validation, *, best: Sequence[int] | int | None = None
             axis.set_ylim(*_loss_limits(train, valid))
             axis.set_xlabel("epoch")
             axis.set_title(f"round {number}" if count > 1 else "")
-        axes[0].set_ylabel("loss [nats]")
+        axes[0].set_ylabel("loss [nats, in z]")
         axes[-1].legend()
     return figure
 
 
 def sbc_ranks(
-    ranks, n_samples: int, names: Sequence[str], *, bins: int = 20, level: float = 0.99
+    ranks,
+    n_samples: int,
+    names: Sequence[str],
+    *,
+    p_values: Sequence[float] | None = None,
+    rejected: Sequence[bool] | None = None,
+    level: float = 0.01,
 ) -> Figure:
-    """Ranks of θ_i among `n_samples` posterior draws; in grey what uniform ranks stay within.
+    """F_n(u) − u, the ranks' distribution less the uniform one; in grey where the test keeps it.
 
-    ranks: (n, d), whole numbers from 0 to n_samples; the band is each bar's binomial interval.
-    Bars are equal where n_samples + 1 has a divisor from bins/2 to bins.
+    ranks: (n, d), how many of `n_samples` posterior draws lie below θ_i. p_values, rejected: (d,),
+    Kolmogorov–Smirnov by parameter and Holm's verdict at the family-wise `level`; shown if given.
+    The band is that test: its half-width is the critical value at level / (d − rejected), Holm's
+    last step, so a curve that leaves it is one that is rejected (Bonferroni's while none is).
+    Above 0 on the left: θ_i lies low among the draws. A wave: the posterior is too narrow or wide.
     """
     from scipy import stats
 
@@ -75,37 +84,28 @@ def sbc_ranks(
         raise ValueError(
             f"ranks: expected 0 … {n_samples} (n_samples), came {ranks.min():g} … {ranks.max():g}"
         )
-    n = ranks.shape[0]
-    even = [b for b in range(bins // 2, bins + 1) if (n_samples + 1) % b == 0]
-    bins = max(even, default=min(bins, n_samples + 1))
-    edges = np.round(np.linspace(0, n_samples + 1, bins + 1))
-    share = np.diff(edges) / (n_samples + 1)
-    low, high = (stats.binom.ppf(q, n, share) for q in ((1 - level) / 2, (1 + level) / 2))
+    n, d = ranks.shape
+    notes = [""] * d if p_values is None else [_p(p) for p in _each("p_values", p_values, d)]
+    hits = np.zeros(d, bool) if rejected is None else _each("rejected", rejected, d).astype(bool)
+    half = stats.kstwo.isf(level / max(d - hits.sum(), 1), n)
+    u = np.arange(n_samples + 2) / (n_samples + 1)
     with style():
-        figure, axes = grid(len(names), 1.2, sharey=True)
+        figure, axes = grid(d, 1.3, sharey=True)
         for i, axis in enumerate(axes):
-            counts, _ = np.histogram(ranks[:, i], edges)
-            axis.fill_between(
-                edges / edges[-1],
-                _stairs(low / share / n),
-                _stairs(high / share / n),
-                step="post",
-                color=GREY,
-                lw=0,
-            )
-            axis.stairs(counts / share / n, edges / edges[-1], baseline=None, color=BLUE)
-            axis.axhline(1.0, color=INK, lw=0.5)
-            axis.set_title(symbols(names[i]), pad=3)
+            below = np.searchsorted(np.sort(ranks[:, i]), np.arange(n_samples + 2)) / n
+            axis.fill_between(u, -half, half, color=GREY, lw=0)
+            axis.axhline(0.0, color=INK, lw=0.5)
+            axis.plot(u, below - u, color=RED if hits[i] else BLUE)
+            axis.set_title(symbols(names[i]) + notes[i], pad=3)
             axis.set_xlim(0, 1)
             axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-        axes[0].set_ylim(bottom=0)
-        figure.supxlabel(f"rank / {n_samples}", fontsize=8)
-        figure.supylabel("density", fontsize=8)
-        handles = [
-            patch(GREY, f"{100 * level:g} % of uniform ranks"),
-            line(BLUE, f"{n} simulations"),
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+        figure.supxlabel("share of posterior draws below the true parameter", fontsize=8)
+        figure.supylabel("ECDF − uniform", fontsize=8)
+        handles = [patch(GREY, f"{100 * (1 - level):g} % of uniform ranks, all panels at once")]
+        handles.append(line(BLUE, f"{n} simulations"))
+        if hits.any():
+            handles.append(line(RED, "rejected"))
+        figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -206,5 +206,12 @@ def _loss_limits(training: np.ndarray, validation: np.ndarray) -> tuple[float, f
     return low - pad, high + pad
 
 
-def _stairs(heights: np.ndarray) -> np.ndarray:
-    return np.append(heights, heights[-1])
+def _each(name: str, values, count: int) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (count,):
+        raise ValueError(f"{name}: expected one for each of {count} names, came {values.shape}")
+    return values
+
+
+def _p(value: float) -> str:
+    return f", p = {value:.2g}" if value >= 1e-3 else ", p < 0.001"

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from jaxsbi.compilation import keep_compilations
 from simulators import MODELS, channels
-from simulators.__main__ import main
+from simulators.__main__ import SEEDS, main
 from simulators._basis import Basis
 from simulators._drawings import DRAWINGS
 from simulators.voltage_clamp import Clamp
@@ -33,7 +34,7 @@ def test_a_picture_depends_on_the_seed_and_theta(name, tmp_path, capsys):
     pictures = []
     for more in ([], ["--seed", "3"], ["--theta=" + theta]):
         path = tmp_path / "run.png"
-        assert main([name, "--plot", str(path), *more]) == 0
+        assert main([name, "--no-cache", "--plot", str(path), *more]) == 0
         assert capsys.readouterr().out.strip() == str(path)
         pictures.append(path.read_bytes())
         assert pictures[-1].startswith(PNG)
@@ -71,11 +72,16 @@ def test_channels_and_gabor_are_drawn(monkeypatch):
         (["glm", "--theta", "a,b"], "--theta: expected numbers with commas between .* got 'a,b'"),
         (["glm", "--plot", "/no/such/folder/x.png"], "--plot: expected a folder that exists"),
         (["glm", "--plot", "x.xyz"], "--plot: expected a name that ends in one of .*png"),
+        (["glm", "--seed", "-1"], "--seed: expected a whole number from 0 to 4294967295, got '-1'"),
+        (["glm", "--seed", str(SEEDS)], "--seed: expected .* got '4294967296'"),
+        (["glm", "--seed", "9" * 5000], "--seed: expected a whole number from 0 to 4294967295"),
+        (["glm", "--seed", "x"], "--seed: expected a whole number from 0 to .* got 'x'"),
+        (["glm", "--size", "3"], "unrecognized arguments: --size 3; python -m simulators --help"),
         (["channels", "--theta=1,1,1,-1,1,1,1,1"], "theta: expected finite numbers and a time"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments, words, capsys):
-    assert main(arguments) == 2
+    assert main([*arguments, "--no-cache"]) == 2
     out, error = capsys.readouterr()
     assert out == "" and error.count("\n") == 1
     assert re.match(words, error), error
@@ -83,7 +89,7 @@ def test_mistakes_are_told_in_one_line(arguments, words, capsys):
 
 def test_an_unwritable_file_is_told(tmp_path, capsys):
     (tmp_path / "taken.png").mkdir()
-    assert main(["glm", "--plot", str(tmp_path / "taken.png")]) == 2
+    assert main(["glm", "--no-cache", "--plot", str(tmp_path / "taken.png")]) == 2
     assert capsys.readouterr().err.startswith("--plot: cannot write")
 
 
@@ -96,11 +102,20 @@ def test_without_matplotlib_it_is_told(monkeypatch, capsys):
         return original(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    assert main(["glm"]) == 2
+    assert main(["glm", "--no-cache"]) == 2
     assert capsys.readouterr().err.startswith("matplotlib is not installed")
 
 
-def test_argument_parser_errors_exit_with_2(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["glm", "--seed", "x"])
-    assert stop.value.code == 2
+@pytest.mark.parametrize("home", ["/somewhere", None])
+def test_compiled_programs_are_kept_where_the_library_keeps_them(home, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", home) if home else monkeypatch.delenv(
+        "XDG_CACHE_HOME", raising=False
+    )
+    kept = {}
+    monkeypatch.setattr(type(jax.config), "update", lambda _, *setting: kept.update([setting]))
+    assert main(["none", "--no-cache"]) == 2 and not kept
+    assert main(["none"]) == 2
+    ours = dict(kept)
+    kept.clear()
+    keep_compilations()
+    assert ours == kept and len(ours) == 2

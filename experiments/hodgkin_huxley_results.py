@@ -1,0 +1,106 @@
+"""The numbers of the Hodgkin–Huxley study: what results.json says of each observation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from experiments import hodgkin_huxley_trust as trust
+from experiments.hodgkin_huxley_trust import FEATURE_NAMES, LEVELS
+
+if TYPE_CHECKING:
+    from experiments.hodgkin_huxley import Outcome
+
+
+class TruthDensity(NamedTuple):
+    """−log of the density at the true parameters [nats, θ in its units], learned and prior."""
+
+    posterior: float
+    prior: float
+
+    @property
+    def gained(self) -> float:
+        """By how much the observation raised the density there."""
+        return self.prior - self.posterior
+
+
+def truth_density(outcome: Outcome) -> TruthDensity | None:
+    truth, posterior = outcome.observation.truth, outcome.posterior
+    if truth is None:
+        return None
+    return TruthDensity(-float(posterior.log_prob(truth)), -float(posterior.prior.log_prob(truth)))
+
+
+def results(outcomes: list[Outcome]) -> dict[str, Any]:
+    """What results.json says of each observation."""
+    return {"observations": {o.observation.name: _numbers(o) for o in outcomes}}
+
+
+def _numbers(outcome: Outcome) -> dict[str, Any]:
+    observation, posterior, calibration = (
+        outcome.observation,
+        outcome.posterior,
+        outcome.calibration,
+    )
+    names, rounds = posterior.prior.names, posterior.history.rounds
+    low, high = trust.central(outcome.predicted)
+    truth, neuron = observation.truth, trust.nearest(outcome)
+    at_truth = truth_density(outcome)
+    reached = calibration.coverage(LEVELS)
+    return {
+        "title": observation.title,
+        "x_o": dict(zip(FEATURE_NAMES, np.asarray(observation.x_o), strict=True)),
+        "estimator": posterior.estimator.spec(),
+        "simulations": {
+            "drawn": sum(r.drawn for r in rounds),
+            "valid": sum(r.valid for r in rounds),
+            "used": rounds[-1].used,
+        },
+        "seconds": {
+            "simulate": sum(r.simulate_seconds for r in rounds),
+            "compile": sum(r.compile_seconds for r in rounds),
+            "train": sum(r.train_seconds for r in rounds),
+        },
+        "interrupted": rounds[-1].interrupted,
+        "loss_still_falling_by": trust.loss_still_falling(outcome),
+        "epochs": [r.epochs for r in rounds],
+        "best_validation_loss": [r.best_loss for r in rounds],
+        "posterior": {
+            name: {"mean": outcome.samples[:, i].mean(), "sd": outcome.samples[:, i].std()}
+            | {"map": outcome.best[i]}
+            | ({} if truth is None else {"truth": truth[i]})
+            for i, name in enumerate(names)
+        },
+        "map_at_bound": outcome.at_bound,
+        "neg_log_q_truth": at_truth and at_truth.posterior,
+        "neg_log_prior_truth": at_truth and at_truth.prior,
+        "nats_gained_at_truth": at_truth and at_truth.gained,
+        "map_spike_count": trust.mode_spikes(outcome),
+        "posterior_predictive": {
+            name: {
+                "observed": observation.x_o[i],
+                "low_95": low[i],
+                "high_95": high[i],
+                "within": bool(outcome.within[i]),
+            }
+            for i, name in enumerate(FEATURE_NAMES)
+        },
+        "nearest_simulated_neuron": {
+            "drawn_from": neuron.source,
+            "theta": dict(zip(names, neuron.theta, strict=True)),
+            "x": dict(zip(FEATURE_NAMES, neuron.x, strict=True)),
+            "deviations_in_posterior_sds": dict(zip(FEATURE_NAMES, neuron.deviations, strict=True)),
+        },
+        "calibration": {
+            "draws": len(calibration.credibility),
+            "p_values": dict(zip(names, calibration.p_values, strict=True)),
+            "rejected_holm_1_percent": [
+                n for n, hit in zip(names, calibration.rejected(), strict=True) if hit
+            ],
+            "coverage": dict(zip(map(str, LEVELS), reached, strict=True)),
+            "coverage_gaps": dict(zip(map(str, LEVELS), reached - LEVELS, strict=True)),
+            "verdict": calibration.verdict,
+        },
+        "trust": trust.sentences(outcome),
+    }
