@@ -116,6 +116,7 @@ def _walk(chain: Chain, above, edges: Edges, length: int, stride: int, limits):
 
     start = (chain.next, chain.run, chain.longest, (chain.longest,) * len(limits))
     looks = -(-length // stride)
+    # Of ten looks in a row, XLA's CPU backend cannot compile the adjoint.
     (at, run, longest, before), _ = lax.scan(look, start, length=looks, unroll=min(looks, 4))
     return Chain(at - length, run, longest, chain.tail), before
 
