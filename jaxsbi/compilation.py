@@ -1,17 +1,22 @@
-"""Compilation: how long it takes, and the cache on disk that saves it the next time."""
+"""Compilation: how long it takes, the cache on disk that saves it, constants that slow it down."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.extend.core
 from jax import monitoring
+from jax.tree_util import Partial
 
 _STAGES = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
+LARGE = 1 << 20  # bytes of constants that a program may hold
 
 
 class CompileClock:
@@ -62,3 +67,26 @@ def keep_compilations(folder: str | os.PathLike | None = None) -> Path:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     return Path(folder)
+
+
+def lifted(fn: Callable[..., Any], *arguments: Any) -> Partial:
+    """`fn` as a Partial of the large arrays it closes over, for `jax.jit` to take as arguments.
+
+    A stimulus that is closed over would be written into the program, and slow its compilation.
+    `arguments`: such as `fn` takes; only their shapes are looked at.
+    """
+    return _lifted(fn, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arguments))
+
+
+@lru_cache(maxsize=16)
+def _lifted(fn: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> Partial:
+    closed, out = jax.make_jaxpr(fn, return_shape=True)(*shapes)
+    if sum(getattr(constant, "nbytes", 0) for constant in closed.consts) < LARGE:
+        return Partial(fn)
+    tree = jax.tree.structure(out)
+
+    def run(constants: list[Any], *arguments: Any) -> Any:
+        program = jax.extend.core.jaxpr_as_fun(closed.replace(consts=constants))
+        return jax.tree.unflatten(tree, program(*arguments))
+
+    return Partial(run, closed.consts)

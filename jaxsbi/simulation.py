@@ -18,6 +18,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
 from jaxsbi.arguments import as_theta, check_count, check_key, first_line
+from jaxsbi.compilation import lifted
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
 from jaxsbi.types import PRNGKey, Simulator
@@ -187,7 +188,7 @@ def run(
     size = _batch_size(n, batch, threads)
     # a Partial's arguments, such as a protocol, are then traced: other values compile nothing new
     wrapped = on_host or isinstance(simulate, Partial)
-    simulator = simulate if wrapped else Partial(simulate)
+    simulator = simulate if wrapped else lifted(simulate, key, jax.eval_shape(draw, key, 0))
     outcomes = _host_batch if on_host else _simulate_batch
 
     def batch_of(start: int) -> tuple[Array, PyTree[Array]]:

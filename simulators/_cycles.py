@@ -51,18 +51,18 @@ class Cycles(NamedTuple):
     gaps: tuple[jax.Array, jax.Array]
 
 
-def begin() -> Cycles:
-    """No burst yet."""
-    zero, none = jnp.int32(0), jnp.int32(-1)
-    no = jnp.bool_(False)
+def begin(dtype) -> Cycles:
+    """No burst yet; `dtype` of times."""
+    no, nil = jnp.bool_(False), jnp.int32(0)
+    zero, none = jnp.zeros((), dtype), jnp.full((), -1, dtype)
     return Cycles(
         (none,) * 3,
-        Open(none, none, (zero,) * 2, (zero,) * 2, (none,) * 2),
+        Open(none, none, (nil,) * 2, (zero,) * 2, (none,) * 2),
         Closed(no, no, zero, (none,) * 2),
         none,
-        zero,
-        zero,
-        zero,
+        nil,
+        nil,
+        nil,
         (zero,) * 2,
         (zero,) * 2,
     )

@@ -55,3 +55,23 @@ def _backward(f, kept, cotangent):
 
 
 _staged.defvjp(_forward, _backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def alike(plain: Callable, moving: Callable, *operands: Any) -> Any:
+    """y = plain(*operands) = moving(*operands), of which the second gives the gradient.
+
+    For a program that follows, for the gradient's sake, what does not change a value.
+    """
+    return plain(*operands)
+
+
+def _moving(plain, moving, *operands):
+    return jax.vjp(moving, *operands)
+
+
+def _pull(plain, moving, back, cotangent):
+    return back(cotangent)
+
+
+alike.defvjp(_moving, _pull)

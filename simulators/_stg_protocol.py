@@ -36,6 +36,11 @@ class Protocol(eqx.Module):
                 f"duration: expected at least three samples after the burn-in of {self.burn_in} "
                 f"ms, got {self.duration} ms; lengthen it or take a smaller dt"
             )
+        if self.samples > 1 << 24:  # times are counted in floats
+            raise ValueError(
+                f"duration: expected at most 2²⁴ samples, got {self.samples}; simulate a shorter "
+                "time or take a larger dt"
+            )
         t, sd = self.temperature, self.noise
         if np.shape(sd) == () and concrete(sd) and not (np.isfinite(sd) and sd >= 0):
             raise ValueError(f"noise: expected a standard deviation ≥ 0 [µA], got {sd}")

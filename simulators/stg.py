@@ -9,7 +9,12 @@ N(0, 0.001 µA) is added to each neuron's current in every step.
     simulate(key, theta, protocol) -> features (18,)     trace(key, theta, protocol) -> Trace
     features(trace) -> (18,), the same numbers           outcome, summarise: with more beside them
 
-One circuit at a time; `jax.vmap` over keys, thetas and protocols.
+One circuit at a time; `jax.vmap` over keys, thetas and protocols. Reverse mode differentiates in
+theta. Features are made of whole numbers of samples, whose gradient is that of what they stand for:
+the times of spikes between samples, V' = 0, and for plateaus those at which V passes the level.
+Zero gradient have undefined features (NaN), plateaus replaced by a constant, and numbers of bursts
+and cycles: where a burst, a spike at its end or the longest plateau gives way to another, a feature
+jumps. No value is changed by it. A gradient keeps the state of every block, 0.5 MB in 11 s.
 """
 
 from functools import partial
@@ -26,6 +31,7 @@ from ._observers import Both
 from ._parameters import Parameter, as_theta, concrete, expect, nominal
 from ._pyloric import FEATURES, NEURONS, STRETCH, Rhythm
 from ._solve import Drive, ExponentialEuler, Relaxation, integrate, replay
+from ._stages import alike
 from ._stg_protocol import Protocol
 
 __all__ = [
@@ -168,14 +174,14 @@ class _Window(NamedTuple):
         return cls(protocol.start, protocol.samples, protocol.dt)
 
 
-def _run(key, theta, good, setting, window, energy=False, keep=False):
+def _run(key, theta, good, setting, window, energy=False, keep=False, moving=False):
     # A row that can not be simulated is replaced by one that can, and its results by NaN.
     theta = jnp.where(good, theta, jnp.asarray(NOMINAL, theta.dtype))
     temperature, noise = (
         jnp.where(good, a, safe) for a, safe in zip(setting, (kinetics.REFERENCE, 0.0), strict=True)
     )
     c = kinetics.constants(theta, temperature) | {"noise": noise / kinetics.CAPACITANCE}
-    rhythm = Rhythm.of(*window)
+    rhythm = Rhythm.of(*window, moving)
     return integrate(
         TERM,
         SOLVER,
@@ -195,15 +201,20 @@ def _run(key, theta, good, setting, window, energy=False, keep=False):
     )
 
 
-@partial(jax.jit, static_argnums=(4, 5))
-def _outcome(key, theta, good, setting, window, energy):
-    seen, _ = _run(key, theta, good, setting, window, energy)
+def _watched(window, energy, moving, key, theta, good, setting):
+    seen, _ = _run(key, theta, good, setting, window, energy, moving=moving)
     spent = None
     if energy:
         seen, joules = seen
         spent = jnp.where(good, window.dt * joules.total(), jnp.nan)
-    x, pyloric = Rhythm.of(*window).summary(seen, window.dt, theta.dtype)
+    x, pyloric = Rhythm.of(*window, moving).summary(seen, window.dt)
     return Outcome(jnp.where(good, x, jnp.nan), pyloric & good, spent)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _outcome(window, energy, *operands):
+    plain, moving = (partial(_watched, window, energy, moving) for moving in (False, True))
+    return alike(plain, moving, *operands)
 
 
 @partial(jax.jit, static_argnums=4)
@@ -212,18 +223,22 @@ def _trace(key, theta, good, setting, window):
     return jnp.where(good, voltage, jnp.nan)
 
 
-@partial(jax.jit, static_argnums=1)
-def _summarise(voltage, window):
-    rhythm = Rhythm.of(*window)
+def _replayed(window, moving, voltage):
+    rhythm = Rhythm.of(*window, moving)
     states = {f"{me}.v": v for me, v in zip(NEURONS, voltage, strict=True)}
-    return Outcome(*rhythm.summary(replay(rhythm, states, STRETCH), window.dt, voltage.dtype))
+    return Outcome(*rhythm.summary(replay(rhythm, states, STRETCH), window.dt))
+
+
+@partial(jax.jit, static_argnums=0)
+def _summarise(window, voltage):
+    return alike(partial(_replayed, window, False), partial(_replayed, window, True), voltage)
 
 
 def _prepare(key, theta, protocol):
     protocol = _as_protocol(protocol)
     words, theta = _noise.key_words(key), as_theta(theta, PARAMETERS)
     setting = tuple(jnp.asarray(a, float) for a in (protocol.temperature, protocol.noise))
-    return words, theta, _physical(theta, protocol), setting, _Window.of(protocol)
+    return words, theta, _physical(theta, protocol), setting
 
 
 def outcome(
@@ -234,7 +249,8 @@ def outcome(
     `key`: a threefry key; `theta`: (31,), see PARAMETERS. Raises ValueError for a negative
     conductance that can be looked at; inside jit or vmap such a row has features NaN.
     """
-    return _outcome(*_prepare(key, theta, protocol), bool(energy))
+    operands = _prepare(key, theta, protocol)
+    return _outcome(_Window.of(protocol), bool(energy), *operands)
 
 
 def simulate(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> jax.Array:
@@ -248,7 +264,7 @@ def simulate(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> 
 
 def trace(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> Trace:
     """V (3, n) at t = i·dt, i = 0 … n − 1, of the run that `simulate` summarises."""
-    return Trace(_trace(*_prepare(key, theta, protocol)), protocol)
+    return Trace(_trace(*_prepare(key, theta, protocol), _Window.of(protocol)), protocol)
 
 
 def summarise(trace: Trace) -> Outcome:
@@ -261,7 +277,7 @@ def summarise(trace: Trace) -> Outcome:
             f"trace.voltage: expected shape (3, {protocol.samples}), one voltage per neuron and "
             f"sample of the protocol, got {voltage.shape}"
         )
-    return _summarise(voltage, _Window.of(protocol))
+    return _summarise(_Window.of(protocol), voltage)
 
 
 def features(trace: Trace) -> jax.Array:

@@ -1,4 +1,8 @@
-"""The 18 features of a pyloric rhythm in NumPy, from lists of bursts."""
+"""The 18 features of a pyloric rhythm in NumPy, from lists of bursts.
+
+For a voltage near by, moved so little that no event changes its sample, they can be made of times
+between samples, where its parabola has its vertex and its chord passes the plateau's level.
+"""
 
 import numpy as np
 
@@ -15,34 +19,58 @@ def bursts(v, dt, start, stop):
     return kept, at[-1]
 
 
-def longest_plateau(v, stride):
-    """Samples in the longest run above −30 mV that is over before the end."""
-    best = run = 0
-    for high in v[::stride] > -30:
-        if high:
-            run += 1
+def vertex(v, i):
+    """Time of the crest at sample i [samples], of the parabola through three samples."""
+    return i + (v[i - 1] - v[i + 1]) / 2 / (v[i - 1] - 2 * v[i] + v[i + 1])
+
+
+def passage(v, i, rising, moved):
+    """Time at which the chord passes −30 mV last before sample i [samples]."""
+    high = v[: i + 1] > -30
+    j = np.flatnonzero(high[1:] & ~high[:-1] if rising else high[:-1] & ~high[1:])[-1]
+    return j + (-30 - moved[j]) / (moved[j + 1] - moved[j])
+
+
+def longest_plateau(v, first, end, stride, moved):
+    """Samples in the longest run above −30 mV from a first spike, over before the end.
+
+    A whole number of strides; if moved, the time from the passage up, or the spike, to that down.
+    """
+    best, extent, run, begun = 0, 0.0, 0, first
+    for i in range(first, end, stride):
+        if v[i] > -30:
+            begun, run = begun if run else i, run + 1
         else:
+            if run > best and moved is not None:
+                at_spike = begun == first
+                start = vertex(moved, begun) if at_spike else passage(v, begun, True, moved)
+                extent = passage(v, i, False, moved) - start
             best, run = max(best, run), 0
-    return best
+    return best * stride if moved is None else extent
 
 
 def mean(values):
     return np.mean(values) if len(values) else np.nan
 
 
-def features(voltage, dt, start, stop):
-    """(18 features, pyloric) of voltages (3, n)."""
+def features(voltage, dt, start, stop, moved=None):
+    """(18 features, pyloric) of voltages (3, n); `moved`: take times between samples from these."""
     found = [bursts(v, dt, start, stop) for v in voltage]
-    pm, lp, py = (b for b, _ in found)
+    voltage = [v[start:stop] for v in voltage]
+    moved = [None] * 3 if moved is None else [v[start:stop] for v in moved]
+    timed = [
+        [tuple(i if v is None else vertex(v, i) for i in burst) for burst in kept]
+        for v, (kept, _) in zip(moved, found, strict=True)
+    ]
+    pm, lp, py = timed
     period = mean(np.diff([a for a, _ in pm])) * dt if len(pm) > 1 else np.nan
-    durations = [mean([b - a for a, b in kept]) * dt for kept, _ in found]
+    durations = [mean([b - a for a, b in kept]) * dt for kept in timed]
 
     stride, plateaus = max(1, round(0.25 / dt)), []
-    for v, (kept, last) in zip(voltage, found, strict=True):
-        w = v[start:stop]
+    for v, w, (kept, last) in zip(voltage, moved, found, strict=True):
         ends = ([a for a, _ in kept] + [last])[1:]
-        runs = [longest_plateau(w[a:e], stride) for (a, _), e in zip(kept, ends, strict=True)]
-        value = mean(runs) * stride * dt
+        runs = [longest_plateau(v, a, e, stride, w) for (a, _), e in zip(kept, ends, strict=True)]
+        value = mean(runs) * dt
         plateaus.append(2.5 if value < 5 else value)
 
     cycles, triphasic = 0, []

@@ -229,14 +229,6 @@ def test_the_video_is_no_constant_of_the_program(video):
     assert len(lowered.as_text()) < 1_000_000  # the short video alone is 10 MB
 
 
-def test_lowers_for_every_platform():
-    shapes = gabor.Protocol(jax.ShapeDtypeStruct((100, 41, 41), jnp.float32))
-    exported = jax.export.export(simulate, platforms=("cpu", "cuda", "tpu"))(
-        jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((9,), jnp.float32), shapes
-    )
-    assert sorted(a.shape for a in exported.out_avals) == [(), (41, 41)]
-
-
 @pytest.mark.slow
 def test_the_default_video_is_the_published_size():
     protocol = gabor.DEFAULT

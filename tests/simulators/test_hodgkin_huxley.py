@@ -238,13 +238,6 @@ def test_memory_of_a_gradient_grows_less_than_its_length():
     assert temporary(gradient, 160.0) < 4 * temporary(gradient, 20.0)
 
 
-def test_lowers_for_every_platform():
-    exported = jax.export.export(jax.jit(hh.simulate), platforms=("cpu", "cuda", "tpu"))(
-        jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((8,), jnp.float32)
-    )
-    assert exported.out_avals[0].shape == (7,)
-
-
 BAD_PROTOCOLS = [
     ("dt", dict(dt=0.0)),
     ("dt", dict(dt=-0.01)),

@@ -1,10 +1,10 @@
-"""A gradient computed in a branch of its own is the gradient."""
+"""A gradient computed in a branch of its own, or by a program of its own, is the gradient."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from simulators._stages import staged
+from simulators._stages import alike, staged
 
 
 def step(state, index, given):
@@ -32,3 +32,21 @@ def test_value_and_gradient_are_those_of_the_function_itself():
         for f in (plain, apart)
     ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *gradients)
+
+
+def test_a_value_is_that_of_one_program_and_its_gradient_that_of_another():
+    # A whole number, which stands still, and the same with the slope of what it counts.
+    def count(x, n):
+        return {"n": n, "y": jnp.floor(x) + n}
+
+    def moving(x, n):
+        return {"n": n, "y": jnp.floor(x) + n + (x**2 - jax.lax.stop_gradient(x**2))}
+
+    def total(x, n):
+        y = alike(count, moving, x, n)["y"]
+        return 3 * y, y
+
+    x, n = jnp.array([0.7, 1.2]), jnp.array([4, 5])
+    slope, y = jax.jit(jax.vmap(jax.grad(total, has_aux=True)))(x, n)
+    np.testing.assert_array_equal(y, jax.vmap(lambda x, n: count(x, n)["y"])(x, n))
+    np.testing.assert_allclose(slope, 6 * x, rtol=1e-6)
