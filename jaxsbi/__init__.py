@@ -3,10 +3,10 @@
 from jaxsbi import diagnostics
 from jaxsbi.algorithms import npe
 from jaxsbi.estimators import maf, mdn, nsf
-from jaxsbi.posteriors import load
 from jaxsbi.priors import Prior, box, gaussian
 from jaxsbi.rounds import fit, infer
 from jaxsbi.simulation import host, predict, simulate
+from jaxsbi.storage import load
 from jaxsbi.training import Training
 
 __all__ = [

@@ -50,7 +50,7 @@ def is_finished(state: Descent, schedule: Schedule) -> Array:
     return state.epoch >= state.last_phase + schedule.anneal
 
 
-@partial(jax.jit, static_argnames=("graphdef", "loss", "optimizer", "batch_size"))
+@partial(jax.jit, static_argnames=("graphdef", "optimizer", "batch_size"))
 def advance(
     key: PRNGKey,
     graphdef: nnx.GraphDef,
@@ -60,23 +60,26 @@ def advance(
     batch_size: int,
     state: Descent,
     simulations: Simulations,
+    weights: Float[Array, " capacity"],
     schedule: Schedule,
     epochs: Int[Array, ""],
 ) -> Descent:
     """Up to `epochs` further epochs: a pure function of its arguments.
 
+    weights: how much each row counts, 1 on average; 0 leaves it out.
+
     Epoch e shuffles with `fold_in(key, e)`, so that slices of any length give the same weights.
     """
     batch_size = min(batch_size, simulations.capacity)
-    train, held_out = simulations.training_rows, simulations.validation_rows
+    train = (weights > 0) & ~simulations.validation
+    held_out = (weights > 0) & simulations.validation
     n_train, n_held_out = (jnp.sum(rows, dtype=jnp.int32) for rows in (train, held_out))
     held_out_order = jnp.argsort(~held_out, stable=True)
 
     def mean_loss(params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
         conditional = nnx.merge(graphdef, params, constants)
-        rows = jax.tree.map(lambda leaf: leaf[index], simulations.rows)
-        per_row = jnp.where(weight > 0, loss(key, conditional, rows, simulations), 0.0)
-        return jnp.sum(per_row * weight) / jnp.maximum(jnp.sum(weight), 1)
+        per_row = jnp.where(weight > 0, loss(key, conditional, index, simulations), 0.0)
+        return jnp.sum(per_row * weights[index]) / jnp.maximum(jnp.sum(weight), 1)
 
     def batch_of(order: Array, batch: Array, length: Array) -> tuple[Array, Array]:
         position = batch * batch_size + jnp.arange(batch_size)

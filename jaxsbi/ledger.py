@@ -10,6 +10,8 @@ from typing import Any
 class Round:
     """One round: rows drawn in it, rows valid among them, rows its training used; times [s].
 
+    effective: the effective sample size of the rows used, (Σw)² / Σw² of their weights.
+    acceptance: share of the proposal's candidates that lay in the set to which it is restricted.
     compilations: programs compiled for its simulation and its training, small ones included.
     Losses are mean −log q(z | x) [nats per row], one number per epoch.
     """
@@ -24,6 +26,8 @@ class Round:
     best_epoch: int
     best_loss: float
     interrupted: bool = False
+    effective: float = float("nan")
+    acceptance: float = 1.0
     training_losses: tuple[float, ...] = field(default=(), repr=False)
     validation_losses: tuple[float, ...] = field(default=(), repr=False)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from jaxsbi.arguments import check_count
 from jaxsbi.compilation import compile_clock
@@ -120,7 +120,11 @@ class Trained(NamedTuple):
 
 
 def start(params: PyTree[Array], training: Training) -> Descent:
-    """The state before the first epoch."""
+    """The state before the first epoch.
+
+    Its numbers are strongly typed, as `advance` returns them: weak ones would compile it twice.
+    """
+    real = jnp.result_type(float)
     return Descent(
         params=params,
         average=params,
@@ -129,11 +133,11 @@ def start(params: PyTree[Array], training: Training) -> Descent:
         rung=jnp.zeros((), jnp.int32),
         best=params,
         best_rung=jnp.zeros((), jnp.int32),
-        best_loss=jnp.array(jnp.inf),
+        best_loss=jnp.array(jnp.inf, real),
         epoch=jnp.zeros((), jnp.int32),
         stalled=jnp.zeros((), jnp.int32),
         last_phase=jnp.array(training.max_epochs - training.anneal, jnp.int32),
-        losses=jnp.full((training.max_epochs, 2), jnp.nan),
+        losses=jnp.full((training.max_epochs, 2), jnp.nan, real),
     )
 
 
@@ -142,21 +146,25 @@ def train(
     conditional: nnx.Module,
     loss: Loss,
     simulations: Simulations,
+    weights: Float[Array, " capacity"],
     training: Training,
     reporter: Reporter,
 ) -> Trained:
     """Minimise the mean loss over the training rows; the weights best on the held-out ones win.
 
+    weights: how much each row counts, on both sides; 0 leaves it out.
+
     Ctrl-C ends the training after the slice under way, with the best weights so far.
     """
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
     state = start(params, training)
+    weights = _normalised(weights)
     schedule = Schedule(*(jnp.asarray(getattr(training, name)) for name in Schedule._fields))
 
     def slice_of(state: Descent, epochs: int) -> Descent:
         state = advance(
             key, graphdef, constants, loss, training.optimizer,
-            training.batch_size, state, simulations, schedule, jnp.asarray(epochs),
+            training.batch_size, state, simulations, weights, schedule, jnp.asarray(epochs),
         )  # fmt: skip
         return jax.block_until_ready(state)
 
@@ -182,6 +190,12 @@ def train(
         compilations=clock.programs,
         interrupted=interrupt.requested,
     )
+
+
+@jax.jit
+def _normalised(weights: Array) -> Array:
+    """Weights of mean 1 over the rows that count."""
+    return weights * (jnp.sum(weights > 0) / jnp.sum(weights))
 
 
 def _report(reporter: Reporter, state: Descent, training: Training, interrupt: Interrupt) -> None:

@@ -26,6 +26,7 @@ LAYERS = (
     ("estimators", "losses"),
     ("posteriors", "training"),
     ("algorithms",),
+    ("learning", "storage"),
     ("rounds", "diagnostics", "plotting"),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
