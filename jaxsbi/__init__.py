@@ -1,7 +1,7 @@
 """jaxsbi: posteriors of mechanistic models from simulations, compiled by JAX throughout."""
 
 from jaxsbi import diagnostics
-from jaxsbi.algorithms import npe
+from jaxsbi.algorithms import apt, npe, snpe_a, snpe_b, tsnpe
 from jaxsbi.estimators import maf, mdn, nsf
 from jaxsbi.priors import Prior, box, gaussian
 from jaxsbi.rounds import fit, infer
@@ -12,6 +12,7 @@ from jaxsbi.training import Training
 __all__ = [
     "Prior",
     "Training",
+    "apt",
     "box",
     "diagnostics",
     "fit",
@@ -25,4 +26,7 @@ __all__ = [
     "nsf",
     "predict",
     "simulate",
+    "snpe_a",
+    "snpe_b",
+    "tsnpe",
 ]

@@ -1,7 +1,8 @@
-"""Learning: what one round makes of the rows simulated so far, and the next round's proposal."""
+"""Learning: what one round makes of all rows simulated so far."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -10,19 +11,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from jaxsbi import observations
 from jaxsbi.algorithms import Algorithm
 from jaxsbi.algorithms.algorithm import Memory
-from jaxsbi.algorithms.proposals import Proposal
-from jaxsbi.dataset import Moments, Rows, Simulations, is_valid, moments
+from jaxsbi.dataset import Moments, Simulations, moments
 from jaxsbi.ledger import Ledger, Round
 from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter
 from jaxsbi.training import Trained, Training, train
 from jaxsbi.types import Data, Estimator, PRNGKey
+from jaxsbi.validity import Judged, Validity, learn_validity
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Settings:
     x_o: Data | None
     rounds: int
     warm_start: bool
+    avoid_failures: bool
     reporter: Reporter
 
 
@@ -54,11 +56,15 @@ class Drawn(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What a finished round leaves: its posterior, the module trained, the algorithm's memory."""
+    """What a finished round leaves: its posterior, the module trained, the algorithm's memory.
+
+    validity: the learned model of failures, where one is asked for and there have been some.
+    """
 
     posterior: Posterior
     conditional: nnx.Module
     memory: Memory
+    validity: Validity | None
 
 
 def learn(
@@ -70,7 +76,7 @@ def learn(
 ) -> Learned:
     """One round's training, from the round before (None in the first)."""
     algorithm, prior, first = settings.algorithm, settings.prior, before is None
-    key_init, key_train = jax.random.split(key)
+    key_init, key_train, key_validity = jax.random.split(key, 3)
     memory = None if first else before.memory
     # before there is a memory all valid rows count: they come from the prior
     weights = _weights(algorithm if not first else Algorithm(), memory, prior, buffer)
@@ -85,14 +91,17 @@ def learn(
     else:
         conditional = before.conditional
     if first:
-        memory = algorithm.memory(conditional, prior, settings.rounds)
-    loss = algorithm.first_loss() if first else algorithm.loss(memory)
+        memory = algorithm.memory(conditional, prior, settings.x_o, settings.rounds)
+    loss = algorithm.first_loss() if first else algorithm.loss(memory, prior)
     trained = train(
         key_train, conditional, loss, buffer, weights, settings.training, settings.reporter
     )
+    judged = _judge(key_validity, settings, buffer, before)
+    validity = None if judged is None else judged.model
     history = Ledger(algorithm.name) if first else before.posterior.history
+    lost = 0.0 if judged is None else judged.lost
     posterior = algorithm.posterior.of(
-        algorithm.density(trained.conditional, memory),
+        algorithm.density(trained.conditional, memory, validity),
         prior,
         settings.x_o,
         moments=scale,
@@ -101,9 +110,25 @@ def learn(
         algorithm=algorithm,
         rounds=settings.rounds,
         amortised=not algorithm.sequential or first,
-        history=history.with_round(_round(trained, drawn, np.asarray(weights))),
+        history=history.with_round(_round(trained, drawn, np.asarray(weights), lost)),
     )
-    return Learned(posterior, trained.conditional, memory)
+    remark = algorithm.remark(trained.conditional, memory, settings.x_o)
+    if remark:
+        warnings.warn(f"round {len(posterior.history)}: {remark}", stacklevel=3)
+    return Learned(posterior, trained.conditional, memory, validity)
+
+
+def _judge(
+    key: PRNGKey, settings: Settings, buffer: Simulations, before: Learned | None
+) -> Judged | None:
+    """The validity model, where it is needed."""
+    failures = bool(jnp.any(buffer.filled & ~buffer.rows.valid))
+    if settings.algorithm.models_failures and not failures:
+        return Judged(Validity(key, settings.prior.dim), 0.0)
+    if not failures or not (settings.avoid_failures or settings.algorithm.models_failures):
+        return None
+    model = None if before is None else before.validity
+    return learn_validity(key, model, buffer, settings.reporter)
 
 
 def _init(key: PRNGKey, settings: Settings, scale: Moments) -> nnx.Module:
@@ -115,62 +140,9 @@ def _init(key: PRNGKey, settings: Settings, scale: Moments) -> nnx.Module:
     return nnx.jit(init)(key, settings.prior, scale)
 
 
-def propose(key: PRNGKey, settings: Settings, learned: Learned) -> tuple[Learned, Proposal]:
-    """The next round's proposal, and the memory of it."""
-    graphdef, params, constants = nnx.split(learned.conditional, nnx.Param, ...)
-    memory, proposal = _propose(
-        settings.algorithm, graphdef, key, params, constants, learned.memory, settings.prior,
-        settings.x_o,
-    )  # fmt: skip
-    return learned._replace(memory=memory), proposal
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _propose(algorithm, graphdef, key, params, constants, memory, prior, x_o):
-    conditional = nnx.merge(graphdef, params, constants)
-    return algorithm.propose(key, conditional, memory, prior, x_o)
-
-
 @partial(jax.jit, static_argnums=0)
 def _weights(algorithm: Algorithm, memory: Memory, prior: Prior, buffer: Simulations) -> Array:
     return algorithm.weights(memory, prior, buffer)
-
-
-@jax.jit
-def new_rows(prior: Prior, theta: Array, x: PyTree[Array], number: Array) -> Rows:
-    """Simulated rows of round `number`, as the buffer keeps them."""
-    n = theta.shape[0]
-    return Rows(
-        z=prior.to_z(theta),
-        x=x,
-        valid=is_valid(x),
-        round=jnp.full(n, number, jnp.int32),
-        log_proposal=jnp.zeros(n),
-    )
-
-
-def balanced(
-    buffer: Simulations, proposals: list[tuple[Proposal, Array]], rows: list[int]
-) -> Simulations:
-    """log_proposal = log Σ_r (n_r/n) p̃_r(z)/p(z) of every row: the balance heuristic.
-
-    The prior's round bounds it from below, so that no weight p/p̃ exceeds n over its rows.
-    proposals: each with its acceptance; rows: how many each round drew, the prior's first.
-    Veach & Guibas 1995 (SIGGRAPH).
-    """
-    ratios = [jnp.zeros(buffer.capacity)]
-    ratios += [_log_ratio(proposal, buffer.rows.z) - jnp.log(a) for proposal, a in proposals]
-    shares = jnp.asarray(rows) / sum(rows)
-    mixture = jax.nn.logsumexp(jnp.stack(ratios), axis=0, b=shares[:, None])
-    return buffer._replace(rows=buffer.rows._replace(log_proposal=mixture))
-
-
-@jax.jit
-def _log_ratio(proposal: Proposal, z: Array) -> Array:
-    def one(z: Array) -> Array:
-        return jnp.where(proposal.accept(z), proposal.log_ratio(z), -jnp.inf)
-
-    return jax.vmap(one)(z)
 
 
 def _check_enough(buffer: Simulations, used: Array) -> None:
@@ -183,13 +155,14 @@ def _check_enough(buffer: Simulations, used: Array) -> None:
         )
 
 
-def _round(trained: Trained, drawn: Drawn, weights: np.ndarray) -> Round:
+def _round(trained: Trained, drawn: Drawn, weights: np.ndarray, lost: float) -> Round:
     return Round(
         drawn=drawn.rows,
         valid=drawn.valid,
         used=int(np.sum(weights > 0)),
         effective=float(np.sum(weights) ** 2 / np.sum(weights**2)),
         acceptance=drawn.acceptance,
+        lost=lost,
         simulate_seconds=drawn.seconds,
         compile_seconds=drawn.compile_seconds + trained.compile_seconds,
         train_seconds=trained.seconds,

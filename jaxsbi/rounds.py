@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from typing import Any
 
@@ -12,12 +11,11 @@ from jaxtyping import Array, PyTree
 
 from jaxsbi import observations, simulation
 from jaxsbi.algorithms import Algorithm, npe
-from jaxsbi.algorithms.proposals import Proposal, pool
 from jaxsbi.arguments import check_count, check_key
-from jaxsbi.compilation import compile_clock
+from jaxsbi.collecting import Collected, collect, new_rows
 from jaxsbi.dataset import append, empty
 from jaxsbi.estimators import nsf
-from jaxsbi.learning import Drawn, Learned, Settings, balanced, learn, new_rows, propose
+from jaxsbi.learning import Drawn, Learned, Settings, learn
 from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
@@ -38,6 +36,7 @@ def infer(
     estimator: Estimator | None = None,
     training: Training | None = None,
     warm_start: bool = True,
+    avoid_failures: bool = False,
     batch: int | None = None,
     progress: bool = True,
 ) -> Posterior:
@@ -47,6 +46,8 @@ def infer(
         and for others of one round, which draws from the prior.
     simulations: how many, per round; an int, or one per round. All rounds' rows are kept.
     warm_start: whether a later round's training begins with the weights of the round before.
+    avoid_failures: whether later rounds leave out the θ whose simulation a learned model expects to
+        fail; it keeps 99 % of the valid ones, and the ledger has the share that was lost.
     batch: rows simulated in one compiled call (speed and memory only).
     Ctrl-C ends the training under way with its best weights, and a later round with the posterior
     of the last finished one; so does, with a warning, a later round whose simulations all fail.
@@ -66,48 +67,24 @@ def infer(
             f"x_o must be given: {algorithm.name} refines its posterior for one observation; "
             "leave it out for one round, or with jaxsbi.npe() only"
         )
-    buffer = empty(sum(budget), prior.dim, struct)
+    collected = Collected(empty(sum(budget), prior.dim, struct))
     learned: Learned | None = None
-    proposals: list[tuple[Proposal, Array]] = []
-    rows: list[int] = []
     key_rows, key_rounds = jax.random.split(key)
     with Reporter() if progress else quiet() as reporter:
         settings = Settings(
-            algorithm, estimator, training, prior, x_o, rounds, warm_start, reporter
+            algorithm, estimator, training, prior, x_o, rounds, warm_start, avoid_failures, reporter
         )
         for r, n in enumerate(budget):
-            key_learn, key_propose, key_pool = jax.random.split(
-                jax.random.fold_in(key_rounds, r), 3
-            )
+            key_collect, key_learn = jax.random.split(jax.random.fold_in(key_rounds, r))
             try:
-                began = time.perf_counter()
-                first_row, acceptance = int(buffer.length), 1.0
-                with compile_clock() as clock:
-                    if learned is None or not algorithm.sequential:
-                        draw = simulation.prior_draw(prior)
-                    else:
-                        learned, proposal = propose(key_propose, settings, learned)
-                        drawn = pool(key_pool, proposal, n)
-                        n, acceptance = int(drawn.found), float(drawn.acceptance)
-                        if n == 0:
-                            _warn_of_the_end(r, "no candidate of its proposal was accepted")
-                            break
-                        draw = simulation.given_draw(prior.to_theta(drawn.z), first_row)
-                        proposals.append((proposal, drawn.acceptance))
-                    theta, x = simulation.run(
-                        key_rows, simulate, draw, first_row, n, batch, reporter
-                    )
-                    rows.append(n)
-                    buffer = append(buffer, new_rows(prior, theta, x, r), training.validation)
-                    if algorithm.weighted and proposals:
-                        buffer = balanced(buffer, proposals, rows)
-                valid = int(jnp.sum(buffer.rows.valid[first_row : first_row + n]))
-                if learned is not None and valid == 0:
-                    _warn_of_the_end(r, f"all of its {n:,} simulations failed")
+                learned, collected, drawn = collect(
+                    key_collect, key_rows, settings, simulate, batch, n, learned, collected
+                )
+                if learned is not None and not drawn.valid:
+                    _warn_of_the_end(r, drawn)
                     break
-                seconds = time.perf_counter() - began - clock.seconds
-                drawn = Drawn(n, valid, acceptance, seconds, clock.seconds, clock.programs)
-                learned = learn(key_learn, settings, buffer, learned, drawn)
+                learned = learn(key_learn, settings, collected.buffer, learned, drawn)
+                reporter.row(learned.posterior.history[-1].cells(r + 1))
             except KeyboardInterrupt:
                 if learned is None:
                     raise
@@ -149,17 +126,18 @@ def fit(
     struct = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
     if x_o is not None:
         x_o = _single(x_o, struct)
-    rows = new_rows(prior, theta, x, 0)
+    rows = new_rows(prior, theta, x, jnp.asarray(0))
     buffer = append(empty(n, prior.dim, struct), rows, training.validation)
     drawn = Drawn(n, int(jnp.sum(rows.valid)), 1.0, 0.0, 0.0, 0)
     with Reporter() if progress else quiet() as reporter:
-        settings = Settings(algorithm, estimator, training, prior, x_o, 1, True, reporter)
+        settings = Settings(algorithm, estimator, training, prior, x_o, 1, True, False, reporter)
         return learn(key_train, settings, buffer, None, drawn).posterior
 
 
-def _warn_of_the_end(round_: int, why: str) -> None:
+def _warn_of_the_end(number: int, drawn: Drawn) -> None:
+    why = f"all of its {drawn.rows:,} simulations failed" if drawn.rows else "no draw was accepted"
     warnings.warn(
-        f"round {round_ + 1} was given up: {why}; the posterior of round {round_} is returned",
+        f"round {number + 1} was given up: {why}; the posterior of round {number} is returned",
         stacklevel=3,
     )
 

@@ -18,6 +18,7 @@ from jaxsbi.priors import Prior
 from jaxsbi.records import Arrays, fill_state, prior_from_record, tree_from_record
 from jaxsbi.serialization import read_folder
 from jaxsbi.types import Estimator
+from jaxsbi.validity import Validity
 
 
 def load(
@@ -49,10 +50,13 @@ def _posterior(
     algorithm, rounds = algorithm_from_spec(content["algorithm"]), content["rounds"]
     moments = Moments(*(tree_from_record(content[f], arrays) for f in Moments._fields))
 
+    x_o = tree_from_record(content["x_o"], arrays)
+
     def empty() -> nnx.Module:
         conditional = algorithm.init(jax.random.key(0), estimator, prior, moments)
-        memory = algorithm.memory(conditional, prior, rounds)
-        return algorithm.density(conditional, memory)
+        memory = algorithm.memory(conditional, prior, x_o, rounds)
+        failures = Validity(jax.random.key(0), prior.dim) if algorithm.models_failures else None
+        return algorithm.density(conditional, memory, failures)
 
     graphdef, params, constants = nnx.split(nnx.eval_shape(empty), nnx.Param, ...)
     return algorithm.posterior(
@@ -61,7 +65,7 @@ def _posterior(
         constants=fill_state(constants, arrays, "constants"),
         moments=moments,
         masks=arrays["masks"],
-        x_o=tree_from_record(content["x_o"], arrays),
+        x_o=x_o,
         graphdef=graphdef,
         estimator=estimator,
         algorithm=algorithm,

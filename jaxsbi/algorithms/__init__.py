@@ -3,9 +3,13 @@
 from typing import Any
 
 from jaxsbi.algorithms.algorithm import Algorithm
+from jaxsbi.algorithms.apt import apt
 from jaxsbi.algorithms.npe import npe
+from jaxsbi.algorithms.snpe_a import snpe_a
+from jaxsbi.algorithms.snpe_b import snpe_b
+from jaxsbi.algorithms.tsnpe import tsnpe
 
-FACTORIES = {"npe": npe}
+FACTORIES = {"apt": apt, "npe": npe, "snpe_a": snpe_a, "snpe_b": snpe_b, "tsnpe": tsnpe}
 
 
 def from_spec(spec: dict[str, Any]) -> Algorithm:
@@ -17,4 +21,4 @@ def from_spec(spec: dict[str, Any]) -> Algorithm:
     return FACTORIES[name](**settings)
 
 
-__all__ = ["FACTORIES", "Algorithm", "from_spec", "npe"]
+__all__ = ["FACTORIES", "Algorithm", "apt", "from_spec", "npe", "snpe_a", "snpe_b", "tsnpe"]

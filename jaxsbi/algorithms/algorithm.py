@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
@@ -17,6 +15,7 @@ from jaxsbi.losses import negative_log_likelihood
 from jaxsbi.posteriors import DirectPosterior, Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, Estimator, Loss, PRNGKey
+from jaxsbi.validity import Validity
 
 Memory = PyTree[Array]
 """What an algorithm keeps from round to round: arrays of sizes fixed by the number of rounds."""
@@ -37,6 +36,8 @@ class Algorithm:
     """Whether rounds after the first draw from a proposal made for one x_o, not from the prior."""
     weighted: ClassVar[bool] = False
     """Whether `weights` reads `log_proposal`, which is computed for such methods only."""
+    models_failures: ClassVar[bool] = False
+    """Whether `density` needs p(valid | z), which is learned for such methods."""
     posterior: ClassVar[type[Posterior]] = DirectPosterior
     """The kind of posterior that `density` makes."""
 
@@ -49,7 +50,9 @@ class Algorithm:
         """The module to train, with fresh weights; `moments` are those of x."""
         return estimator.init(key, prior.dim, moments)
 
-    def memory(self, conditional: nnx.Module, prior: Prior, rounds: int) -> Memory:
+    def memory(
+        self, conditional: nnx.Module, prior: Prior, x_o: Data | None, rounds: int
+    ) -> Memory:
         """The memory before the first round."""
         return ()
 
@@ -57,7 +60,7 @@ class Algorithm:
         """The loss of the first round, whose rows come from the prior."""
         return Partial(negative_log_likelihood)
 
-    def loss(self, memory: Memory) -> Loss:
+    def loss(self, memory: Memory, prior: Prior) -> Loss:
         """The loss of later rounds: a `Partial` of a static function over traced arrays."""
         return Partial(negative_log_likelihood)
 
@@ -73,20 +76,18 @@ class Algorithm:
         """The next round's proposal, and the memory that holds of it what later rounds need."""
         return memory, AtObservation.of(conditional, prior, x_o)
 
-    def density(self, conditional: nnx.Module, memory: Memory) -> nnx.Module:
-        """The module of the posterior: what was trained, or what corrects it."""
+    def density(
+        self, conditional: nnx.Module, memory: Memory, validity: Validity | None
+    ) -> nnx.Module:
+        """The module of the posterior: what was trained, or what corrects it.
+
+        validity: c(z) = p(valid | z), for a method that models failures.
+        """
         return conditional
+
+    def remark(self, conditional: nnx.Module, memory: Memory, x_o: Data | None) -> str | None:
+        """What the user should be told of a finished round, if anything."""
 
     def spec(self) -> dict[str, Any]:
         """Name and settings as JSON values."""
         return {"name": self.name, **asdict(self)}
-
-
-def filled_slot(stack: PyTree[Array], slot: Array, entry: PyTree[Array]) -> PyTree[Array]:
-    """A memory's stack of entries with one of them set."""
-    return jax.tree.map(lambda all_, new: all_.at[slot].set(new), stack, entry)
-
-
-def empty_slots(entry: PyTree[Array], rounds: int) -> PyTree[Array]:
-    """A stack for one entry per round."""
-    return jax.tree.map(lambda leaf: jnp.zeros((rounds, *leaf.shape), leaf.dtype), entry)

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from jaxsbi.gaussians import Gaussians
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
+from jaxsbi.validity import Validity
 
 TILE = 8192
 """Candidates drawn at once."""
@@ -74,6 +76,73 @@ class AtObservation(Proposal):
 
     def log_ratio(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         return self.conditional.log_prob(z, self.x_o) - self.prior.log_prob_z(z)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MixtureProposal(Proposal):
+    """g, a mixture of Gaussians."""
+
+    prior: Prior
+    mixture: Gaussians
+
+    def sample(self, key: PRNGKey) -> Float[Array, " d"]:
+        return self.mixture.sample(key)
+
+    def log_ratio(self, z: Float[Array, " d"]) -> Float[Array, ""]:
+        return self.mixture.log_prob(z) - self.prior.log_prob_z(z)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Defensive(Proposal):
+    """(1 − a) g(z) + a p(z): never much rarer than the prior."""
+
+    base: Proposal
+    share: Float[Array, ""]
+
+    @property
+    def prior(self) -> Prior:
+        return self.base.prior
+
+    def sample(self, key: PRNGKey) -> Float[Array, " d"]:
+        key_which, key_z = jax.random.split(key)
+        of_prior = jax.random.uniform(key_which) < self.share
+        return jnp.where(of_prior, super().sample(key_z), self.base.sample(key_z))
+
+    def log_ratio(self, z: Float[Array, " d"]) -> Float[Array, ""]:
+        base = jnp.log1p(-self.share) + self.base.log_ratio(z)
+        return jnp.logaddexp(base, jnp.log(self.share))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Valid(Proposal):
+    """A proposal where a learned c(z) exceeds its threshold: its simulations seldom fail."""
+
+    base: Proposal
+    params: PyTree[Array]
+    constants: PyTree[Array]
+    graphdef: nnx.GraphDef = field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, base: Proposal, validity: Validity) -> Valid:
+        graphdef, params, constants = nnx.split(validity, nnx.Param, ...)
+        return cls(base, params, constants, graphdef)
+
+    @property
+    def prior(self) -> Prior:
+        return self.base.prior
+
+    def sample(self, key: PRNGKey) -> Float[Array, " d"]:
+        return self.base.sample(key)
+
+    def accept(self, z: Float[Array, " d"]) -> Bool[Array, ""]:
+        validity = nnx.merge(self.graphdef, self.params, self.constants)
+        return self.base.accept(z) & validity.holds(z)
+
+    def log_ratio(self, z: Float[Array, " d"]) -> Float[Array, ""]:
+        return self.base.log_ratio(z)
 
 
 class Pool(NamedTuple):
