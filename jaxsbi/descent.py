@@ -37,12 +37,16 @@ class Descent(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The traced settings of a slice; `shrinkage`: share of the weights lost per step, by rung."""
+    """The traced settings of a slice.
+
+    shrinkage: share of the weights lost per step, by rung; last_rung: the last one to be tried.
+    """
 
     shrinkage: Float[Array, " rungs"]
     average: Float[Array, ""]
     patience: Int[Array, ""]
     anneal: Int[Array, ""]
+    last_rung: Int[Array, ""]
 
 
 def is_finished(state: Descent, schedule: Schedule) -> Array:
@@ -135,7 +139,7 @@ def advance(
         stalled = jnp.where(improved, 0, state.stalled + 1)
         best_rung = jnp.where(improved, state.rung, state.best_rung)
         stuck = (stalled >= schedule.patience) & (state.epoch + 1 < state.last_phase)
-        ends = stuck & (state.rung + 1 == schedule.shrinkage.size)
+        ends = stuck & (state.rung >= schedule.last_rung)
         rung = jnp.where(ends, best_rung, state.rung + stuck)
         params, average = _choose(stuck, (best, best), (params, average))
         return Descent(

@@ -21,7 +21,7 @@ from jaxsbi.ledger import Ledger, Round
 from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter
-from jaxsbi.training import Trained, Training, train
+from jaxsbi.training import Path, Trained, Training, train
 from jaxsbi.types import Data, Estimator, PRNGKey
 from jaxsbi.validity import Judged, Validity, learn_validity
 
@@ -58,12 +58,14 @@ class Drawn(NamedTuple):
 class Learned(NamedTuple):
     """What a finished round leaves: its posterior, the module trained, the algorithm's memory.
 
+    rung: the step of the path of weight decays on which the training ended.
     validity: the learned model of failures, where one is asked for and there have been some.
     """
 
     posterior: Posterior
     conditional: nnx.Module
     memory: Memory
+    rung: int
     validity: Validity | None
 
 
@@ -86,7 +88,8 @@ def learn(
     scale = moments(buffer.rows.x, used) if first else before.posterior.moments
     if settings.x_o is not None:
         observations.as_observation("x_o", settings.x_o, scale.location, masks)
-    if first or not settings.warm_start:
+    fresh = first or not settings.warm_start
+    if fresh:
         conditional = _init(key_init, settings, scale)
     else:
         conditional = before.conditional
@@ -94,8 +97,9 @@ def learn(
         memory = algorithm.memory(conditional, prior, settings.x_o, settings.rounds)
     loss = algorithm.first_loss() if first else algorithm.loss(memory, prior)
     trained = train(
-        key_train, conditional, loss, buffer, weights, settings.training, settings.reporter
-    )
+        key_train, conditional, loss, buffer, weights, settings.training, settings.reporter,
+        _path(settings, None if fresh else before),
+    )  # fmt: skip
     judged = _judge(key_validity, settings, buffer, before)
     validity = None if judged is None else judged.model
     history = Ledger(algorithm.name) if first else before.posterior.history
@@ -115,7 +119,20 @@ def learn(
     remark = algorithm.remark(trained.conditional, memory, settings.x_o)
     if remark:
         warnings.warn(f"round {len(posterior.history)}: {remark}", stacklevel=3)
-    return Learned(posterior, trained.conditional, memory, validity)
+    return Learned(posterior, trained.conditional, memory, trained.rung, validity)
+
+
+def _path(settings: Settings, before: Learned | None) -> Path:
+    """The weight decays to try: a warm start begins with the decay that was best so far.
+
+    The last round goes on to the end of the path, those before one step at most: they make
+    proposals, which may be a little smooth.
+    """
+    if before is None:
+        return Path()
+    last = len(settings.training.weight_decay) - 1
+    is_last = len(before.posterior.history) + 1 == settings.rounds
+    return Path(before.rung, last if is_last else min(before.rung + 1, last))
 
 
 def _judge(

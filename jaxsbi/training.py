@@ -101,13 +101,27 @@ def _adam(learning_rate: float) -> optax.GradientTransformation:
     )
 
 
+class Path(NamedTuple):
+    """From which to which of the weight decays a training goes, by number; None: to the end."""
+
+    first: int = 0
+    last: int | None = None
+
+
+WHOLE_PATH = Path()
+
+
 class Trained(NamedTuple):
-    """A finished training: the module with its best weights, and what it took."""
+    """A finished training: the module with its best weights, and what it took.
+
+    rung: the step of the path of weight decays that led to them.
+    """
 
     conditional: nnx.Module
     training_losses: np.ndarray
     validation_losses: np.ndarray
     best_epoch: int
+    rung: int
     seconds: float
     compile_seconds: float
     compilations: int
@@ -119,8 +133,8 @@ class Trained(NamedTuple):
         return float(np.min(self.validation_losses, initial=np.inf))
 
 
-def start(params: PyTree[Array], training: Training) -> Descent:
-    """The state before the first epoch.
+def start(params: PyTree[Array], training: Training, rung: int = 0) -> Descent:
+    """The state before the first epoch, the weight decay at the given step of its path.
 
     Its numbers are strongly typed, as `advance` returns them: weak ones would compile it twice.
     """
@@ -130,14 +144,23 @@ def start(params: PyTree[Array], training: Training) -> Descent:
         average=params,
         optimizer=training.optimizer.init(params),
         step=jnp.zeros((), jnp.int32),
-        rung=jnp.zeros((), jnp.int32),
+        rung=jnp.asarray(rung, jnp.int32),
         best=params,
-        best_rung=jnp.zeros((), jnp.int32),
+        best_rung=jnp.asarray(rung, jnp.int32),
         best_loss=jnp.array(jnp.inf, real),
         epoch=jnp.zeros((), jnp.int32),
         stalled=jnp.zeros((), jnp.int32),
         last_phase=jnp.array(training.max_epochs - training.anneal, jnp.int32),
         losses=jnp.full((training.max_epochs, 2), jnp.nan, real),
+    )
+
+
+def schedule_of(training: Training, path: Path = WHOLE_PATH) -> Schedule:
+    """The settings as a slice reads them."""
+    names = ("shrinkage", "average", "patience", "anneal")
+    last = len(training.weight_decay) - 1 if path.last is None else path.last
+    return Schedule(
+        *(jnp.asarray(getattr(training, name)) for name in names), last_rung=jnp.asarray(last)
     )
 
 
@@ -149,17 +172,19 @@ def train(
     weights: Float[Array, " capacity"],
     training: Training,
     reporter: Reporter,
+    path: Path = WHOLE_PATH,
 ) -> Trained:
     """Minimise the mean loss over the training rows; the weights best on the held-out ones win.
 
     weights: how much each row counts, on both sides; 0 leaves it out.
+    path: the part of the path of weight decays to take.
 
     Ctrl-C ends the training after the slice under way, with the best weights so far.
     """
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
-    state = start(params, training)
+    state = start(params, training, path.first)
     weights = _normalised(weights)
-    schedule = Schedule(*(jnp.asarray(getattr(training, name)) for name in Schedule._fields))
+    schedule = schedule_of(training, path)
 
     def slice_of(state: Descent, epochs: int) -> Descent:
         state = advance(
@@ -185,6 +210,7 @@ def train(
         training_losses=losses[:, 0],
         validation_losses=losses[:, 1],
         best_epoch=int(np.argmin(losses[:, 1])) if len(losses) else 0,
+        rung=int(state.best_rung),
         seconds=seconds,
         compile_seconds=clock.seconds,
         compilations=clock.programs,

@@ -7,6 +7,7 @@ q's own draws. p = N(0, I) looks the same along any axes, so the prior in the bo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -159,7 +160,8 @@ class Restricted(nnx.Module):
         self.conditional = conditional
         leaves, self.treedef = jax.tree.flatten(region)
         self.leaves = nnx.List([Constant(leaf) for leaf in leaves])
-        self.log_mass = Constant(_log_mass(conditional, region))
+        graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
+        self.log_mass = Constant(_log_mass(graphdef, params, constants, region))
 
     @property
     def region(self) -> Region:
@@ -189,8 +191,12 @@ class Restricted(nnx.Module):
         return jax.lax.while_loop(outside, again, (draw(zero), zero + 1))[0]
 
 
-def _log_mass(conditional: nnx.Module, region: Region) -> Array:
+@partial(jax.jit, static_argnums=0)
+def _log_mass(
+    graphdef: nnx.GraphDef, params: PyTree[Array], constants: PyTree[Array], region: Region
+) -> Array:
     """log of the share of q(· | x_o) inside the region."""
+    conditional = nnx.merge(graphdef, params, constants)
 
     def estimate() -> Array:
         keys = jax.random.split(jax.random.key(0), MASS_DRAWS)
