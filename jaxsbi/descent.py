@@ -40,6 +40,7 @@ class Schedule(NamedTuple):
     """The traced settings of a slice.
 
     shrinkage: share of the weights lost per step, by rung; last_rung: the last one to be tried.
+    epoch_rows: an epoch passes over so many rows at most, picked anew from all of them.
     """
 
     shrinkage: Float[Array, " rungs"]
@@ -47,6 +48,7 @@ class Schedule(NamedTuple):
     patience: Int[Array, ""]
     anneal: Int[Array, ""]
     last_rung: Int[Array, ""]
+    epoch_rows: Int[Array, ""]
 
 
 def is_finished(state: Descent, schedule: Schedule) -> Array:
@@ -78,6 +80,7 @@ def advance(
     train = (weights > 0) & ~simulations.validation
     held_out = (weights > 0) & simulations.validation
     n_train, n_held_out = (jnp.sum(rows, dtype=jnp.int32) for rows in (train, held_out))
+    batches = jnp.maximum(jnp.minimum(n_train, schedule.epoch_rows) // batch_size, 1)
     held_out_order = jnp.argsort(~held_out, stable=True)
 
     def mean_loss(params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
@@ -94,7 +97,6 @@ def advance(
         key_order, key_loss = jax.random.split(key)
         lottery = jax.random.uniform(key_order, train.shape)
         order = jnp.argsort(jnp.where(train, lottery, 2.0))
-        batches = jnp.maximum(n_train // batch_size, 1)
         into_last = jnp.maximum(state.epoch - state.last_phase, 0)
         step_size = 1 - into_last / schedule.anneal
 
@@ -119,14 +121,13 @@ def advance(
         return weights, total / batches
 
     def validate(key: PRNGKey, params: PyTree) -> Array:
-        batches = -(-n_held_out // batch_size)
-
         def add(b: Array, total: Array) -> Array:
             index, weight = batch_of(held_out_order, b, n_held_out)
             value = mean_loss(params, jax.random.fold_in(key, b), index, weight)
             return total + value * jnp.sum(weight)
 
-        total = jax.lax.fori_loop(0, batches, add, jnp.zeros((), state.losses.dtype))
+        whole = -(-n_held_out // batch_size)
+        total = jax.lax.fori_loop(0, whole, add, jnp.zeros((), state.losses.dtype))
         return total / n_held_out
 
     def epoch(state: Descent) -> Descent:
@@ -146,7 +147,7 @@ def advance(
             params=params,
             average=average,
             optimizer=opt,
-            step=state.step + jnp.maximum(n_train // batch_size, 1),
+            step=state.step + batches,
             rung=rung,
             best=best,
             best_rung=best_rung,

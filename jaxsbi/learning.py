@@ -21,9 +21,12 @@ from jaxsbi.ledger import Ledger, Round
 from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter
-from jaxsbi.training import Path, Trained, Training, train
+from jaxsbi.training import Course, Trained, Training, train
 from jaxsbi.types import Data, Estimator, PRNGKey
 from jaxsbi.validity import Judged, Validity, learn_validity
+
+LEAST_BATCHES = 5
+"""Steps of an epoch in later rounds at least, where there are rows for them."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def learn(
     loss = algorithm.first_loss() if first else algorithm.loss(memory, prior)
     trained = train(
         key_train, conditional, loss, buffer, weights, settings.training, settings.reporter,
-        _path(settings, None if fresh else before),
+        _course(settings, None if fresh else before, drawn),
     )  # fmt: skip
     judged = _judge(key_validity, settings, buffer, before)
     validity = None if judged is None else judged.model
@@ -122,17 +125,17 @@ def learn(
     return Learned(posterior, trained.conditional, memory, trained.rung, validity)
 
 
-def _path(settings: Settings, before: Learned | None) -> Path:
-    """The weight decays to try: a warm start begins with the decay that was best so far.
+def _course(settings: Settings, before: Learned | None, drawn: Drawn) -> Course:
+    """A warm start goes on from the weight decay that was best so far, one step at most at a time.
 
-    The last round goes on to the end of the path, those before one step at most: they make
-    proposals, which may be a little smooth.
+    Its epochs pass over as many rows as the round drew, of all rounds' rows, and over some batches
+    at least: what is new is learned in the same number of steps, however many rounds came before.
     """
     if before is None:
-        return Path()
-    last = len(settings.training.weight_decay) - 1
-    is_last = len(before.posterior.history) + 1 == settings.rounds
-    return Path(before.rung, last if is_last else min(before.rung + 1, last))
+        return Course()
+    training = settings.training
+    last = min(before.rung + 1, len(training.weight_decay) - 1)
+    return Course(before.rung, last, max(drawn.rows, LEAST_BATCHES * training.batch_size))
 
 
 def _judge(

@@ -101,14 +101,16 @@ def _adam(learning_rate: float) -> optax.GradientTransformation:
     )
 
 
-class Path(NamedTuple):
-    """From which to which of the weight decays a training goes, by number; None: to the end."""
+class Course(NamedTuple):
+    """Which part of the path of weight decays a training takes, by number, None: to the end; and
+    how many rows an epoch passes over at most, None: all of them."""
 
-    first: int = 0
-    last: int | None = None
+    first_rung: int = 0
+    last_rung: int | None = None
+    epoch_rows: int | None = None
 
 
-WHOLE_PATH = Path()
+WHOLE = Course()
 
 
 class Trained(NamedTuple):
@@ -155,12 +157,16 @@ def start(params: PyTree[Array], training: Training, rung: int = 0) -> Descent:
     )
 
 
-def schedule_of(training: Training, path: Path = WHOLE_PATH) -> Schedule:
+def schedule_of(training: Training, course: Course = WHOLE) -> Schedule:
     """The settings as a slice reads them."""
-    names = ("shrinkage", "average", "patience", "anneal")
-    last = len(training.weight_decay) - 1 if path.last is None else path.last
+    _, last, rows = course
     return Schedule(
-        *(jnp.asarray(getattr(training, name)) for name in names), last_rung=jnp.asarray(last)
+        shrinkage=jnp.asarray(training.shrinkage),
+        average=jnp.asarray(training.average),
+        patience=jnp.asarray(training.patience),
+        anneal=jnp.asarray(training.anneal),
+        last_rung=jnp.asarray(len(training.weight_decay) - 1 if last is None else last),
+        epoch_rows=jnp.asarray(np.iinfo(np.int32).max if rows is None else rows, jnp.int32),
     )
 
 
@@ -172,19 +178,19 @@ def train(
     weights: Float[Array, " capacity"],
     training: Training,
     reporter: Reporter,
-    path: Path = WHOLE_PATH,
+    course: Course = WHOLE,
 ) -> Trained:
     """Minimise the mean loss over the training rows; the weights best on the held-out ones win.
 
     weights: how much each row counts, on both sides; 0 leaves it out.
-    path: the part of the path of weight decays to take.
+    course: the part of the path of weight decays to take, and the length of an epoch.
 
     Ctrl-C ends the training after the slice under way, with the best weights so far.
     """
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
-    state = start(params, training, path.first)
+    state = start(params, training, course.first_rung)
     weights = _normalised(weights)
-    schedule = schedule_of(training, path)
+    schedule = schedule_of(training, course)
 
     def slice_of(state: Descent, epochs: int) -> Descent:
         state = advance(

@@ -15,7 +15,7 @@ from jaxsbi.dataset import append, empty, moments
 from jaxsbi.descent import advance
 from jaxsbi.gaussians import Gaussians
 from jaxsbi.progress import quiet
-from jaxsbi.training import schedule_of, start
+from jaxsbi.training import Course, schedule_of, start
 from jaxsbi.validity import learn_validity
 
 BOX = jaxsbi.box([-1.0, -1.0], [1.0, 1.0], names=["a", "b"])
@@ -69,7 +69,7 @@ def test_a_round_is_one_program():
     buffer = empty(2 * n, dim, jax.ShapeDtypeStruct((dim,), x.dtype))
     buffer = append(buffer, first, QUICK.validation)
 
-    def one_round(key, proposal, memory, params, constants, buffer):
+    def one_round(key, proposal, memory, params, constants, buffer, schedule):
         key_z, key_x, key_train, key_propose = jax.random.split(key, 4)
         theta = BOX.to_theta(pool(key_z, proposal, n).z)
         x = jax.vmap(shift)(jax.random.split(key_x, n), theta)
@@ -77,16 +77,19 @@ def test_a_round_is_one_program():
         weights = algorithm.weights(memory, BOX, buffer)
         state = advance(
             key_train, graphdef, constants, algorithm.loss(memory, BOX), QUICK.optimizer, 100,
-            start(params, QUICK), buffer, weights, schedule_of(QUICK), jnp.asarray(3),
+            start(params, QUICK), buffer, weights, schedule, jnp.asarray(3),
         )  # fmt: skip
         conditional = nnx.merge(graphdef, state.best, constants)
         return state, algorithm.propose(key_propose, conditional, memory, BOX, X_O)
 
     memory = algorithm.memory(conditional, BOX, X_O, 2)
     arguments = (jax.random.key(2), PriorProposal(BOX), memory, params, constants, buffer)
-    state, (_, proposal) = jax.jit(one_round)(*arguments)
-    again, _ = one_round(*arguments)
-    assert state.epoch == 3
+    whole = schedule_of(QUICK)
+    state, (_, proposal) = jax.jit(one_round)(*arguments, whole)
+    again, _ = one_round(*arguments, whole)
+    brief, _ = one_round(*arguments, schedule_of(QUICK, Course(epoch_rows=100)))
+    assert [s.epoch for s in (state, brief)] == [3, 3]
+    assert [s.step for s in (state, brief)] == [9, 3]  # of 360 rows, in batches of 100
     assert state.best_loss < np.log(4) - 0.01  # better than a guess among four atoms
     np.testing.assert_allclose(state.losses, again.losses, rtol=1e-3)
     near = pool(jax.random.key(3), proposal, 500).z
