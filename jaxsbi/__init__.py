@@ -1,17 +1,18 @@
 """jaxsbi: posteriors of mechanistic models from simulations, compiled by JAX throughout."""
 
 from jaxsbi import diagnostics
-from jaxsbi.algorithms import npe
+from jaxsbi.algorithms import apt, npe, snpe_a, snpe_b, tsnpe
 from jaxsbi.estimators import maf, mdn, nsf
-from jaxsbi.posteriors import load
 from jaxsbi.priors import Prior, box, gaussian
 from jaxsbi.rounds import fit, infer
 from jaxsbi.simulation import host, predict, simulate
+from jaxsbi.storage import load
 from jaxsbi.training import Training
 
 __all__ = [
     "Prior",
     "Training",
+    "apt",
     "box",
     "diagnostics",
     "fit",
@@ -25,4 +26,7 @@ __all__ = [
     "nsf",
     "predict",
     "simulate",
+    "snpe_a",
+    "snpe_b",
+    "tsnpe",
 ]

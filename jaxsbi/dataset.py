@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -20,7 +21,8 @@ class Rows(NamedTuple):
     x: pytree of (n, …) outcomes; NaN marks an undefined feature.
     valid: (n,) False where the whole simulation failed.
     round: (n,) the round that drew the row, from 0.
-    log_proposal: (n,) log p̃(z) − log p(z), the proposal's density relative to the prior's.
+    log_proposal: (n,) log p̃(z) − log p(z), p̃ the mixture of all rounds' proposals by their share
+        of the rows; kept up to date for the algorithms that weigh rows by it.
     """
 
     z: Float[Array, "n d"]
@@ -48,13 +50,9 @@ class Simulations(NamedTuple):
     def filled(self) -> Bool[Array, " capacity"]:
         return jnp.arange(self.capacity) < self.length
 
-    @property
-    def training_rows(self) -> Bool[Array, " capacity"]:
-        return self.filled & self.rows.valid & ~self.validation
-
-    @property
-    def validation_rows(self) -> Bool[Array, " capacity"]:
-        return self.filled & self.rows.valid & self.validation
+    def take(self, index: Int[Array, " n"]) -> Rows:
+        """The rows of the given numbers."""
+        return jax.tree.map(lambda leaf: leaf[index], self.rows)
 
 
 class Moments(NamedTuple):
@@ -85,6 +83,7 @@ def empty(capacity: int, dim: int, x: PyTree[jax.ShapeDtypeStruct]) -> Simulatio
     return Simulations(rows, jnp.zeros(capacity, bool), jnp.zeros((), jnp.int32))
 
 
+@partial(jax.jit, static_argnames="validation_share")
 def append(simulations: Simulations, rows: Rows, validation_share: float) -> Simulations:
     """Rows written behind the last one, each on its side for good.
 

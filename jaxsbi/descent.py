@@ -37,12 +37,18 @@ class Descent(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The traced settings of a slice; `shrinkage`: share of the weights lost per step, by rung."""
+    """The traced settings of a slice.
+
+    shrinkage: share of the weights lost per step, by rung; last_rung: the last one to be tried.
+    epoch_rows: an epoch passes over so many rows at most, picked anew from all of them.
+    """
 
     shrinkage: Float[Array, " rungs"]
     average: Float[Array, ""]
     patience: Int[Array, ""]
     anneal: Int[Array, ""]
+    last_rung: Int[Array, ""]
+    epoch_rows: Int[Array, ""]
 
 
 def is_finished(state: Descent, schedule: Schedule) -> Array:
@@ -50,7 +56,7 @@ def is_finished(state: Descent, schedule: Schedule) -> Array:
     return state.epoch >= state.last_phase + schedule.anneal
 
 
-@partial(jax.jit, static_argnames=("graphdef", "loss", "optimizer", "batch_size"))
+@partial(jax.jit, static_argnames=("graphdef", "optimizer", "batch_size"))
 def advance(
     key: PRNGKey,
     graphdef: nnx.GraphDef,
@@ -60,23 +66,27 @@ def advance(
     batch_size: int,
     state: Descent,
     simulations: Simulations,
+    weights: Float[Array, " capacity"],
     schedule: Schedule,
     epochs: Int[Array, ""],
 ) -> Descent:
     """Up to `epochs` further epochs: a pure function of its arguments.
 
+    weights: how much each row counts, 1 on average; 0 leaves it out.
+
     Epoch e shuffles with `fold_in(key, e)`, so that slices of any length give the same weights.
     """
     batch_size = min(batch_size, simulations.capacity)
-    train, held_out = simulations.training_rows, simulations.validation_rows
+    train = (weights > 0) & ~simulations.validation
+    held_out = (weights > 0) & simulations.validation
     n_train, n_held_out = (jnp.sum(rows, dtype=jnp.int32) for rows in (train, held_out))
+    batches = jnp.maximum(jnp.minimum(n_train, schedule.epoch_rows) // batch_size, 1)
     held_out_order = jnp.argsort(~held_out, stable=True)
 
     def mean_loss(params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
         conditional = nnx.merge(graphdef, params, constants)
-        rows = jax.tree.map(lambda leaf: leaf[index], simulations.rows)
-        per_row = jnp.where(weight > 0, loss(key, conditional, rows, simulations), 0.0)
-        return jnp.sum(per_row * weight) / jnp.maximum(jnp.sum(weight), 1)
+        per_row = jnp.where(weight > 0, loss(key, conditional, index, simulations), 0.0)
+        return jnp.sum(per_row * weights[index]) / jnp.maximum(jnp.sum(weight), 1)
 
     def batch_of(order: Array, batch: Array, length: Array) -> tuple[Array, Array]:
         position = batch * batch_size + jnp.arange(batch_size)
@@ -87,7 +97,6 @@ def advance(
         key_order, key_loss = jax.random.split(key)
         lottery = jax.random.uniform(key_order, train.shape)
         order = jnp.argsort(jnp.where(train, lottery, 2.0))
-        batches = jnp.maximum(n_train // batch_size, 1)
         into_last = jnp.maximum(state.epoch - state.last_phase, 0)
         step_size = 1 - into_last / schedule.anneal
 
@@ -112,14 +121,13 @@ def advance(
         return weights, total / batches
 
     def validate(key: PRNGKey, params: PyTree) -> Array:
-        batches = -(-n_held_out // batch_size)
-
         def add(b: Array, total: Array) -> Array:
             index, weight = batch_of(held_out_order, b, n_held_out)
             value = mean_loss(params, jax.random.fold_in(key, b), index, weight)
             return total + value * jnp.sum(weight)
 
-        total = jax.lax.fori_loop(0, batches, add, jnp.zeros((), state.losses.dtype))
+        whole = -(-n_held_out // batch_size)
+        total = jax.lax.fori_loop(0, whole, add, jnp.zeros((), state.losses.dtype))
         return total / n_held_out
 
     def epoch(state: Descent) -> Descent:
@@ -132,14 +140,14 @@ def advance(
         stalled = jnp.where(improved, 0, state.stalled + 1)
         best_rung = jnp.where(improved, state.rung, state.best_rung)
         stuck = (stalled >= schedule.patience) & (state.epoch + 1 < state.last_phase)
-        ends = stuck & (state.rung + 1 == schedule.shrinkage.size)
+        ends = stuck & (state.rung >= schedule.last_rung)
         rung = jnp.where(ends, best_rung, state.rung + stuck)
         params, average = _choose(stuck, (best, best), (params, average))
         return Descent(
             params=params,
             average=average,
             optimizer=opt,
-            step=state.step + jnp.maximum(n_train // batch_size, 1),
+            step=state.step + batches,
             rung=rung,
             best=best,
             best_rung=best_rung,

@@ -10,6 +10,9 @@ from typing import Any
 class Round:
     """One round: rows drawn in it, rows valid among them, rows its training used; times [s].
 
+    effective: the effective sample size of the rows used, (Σw)² / Σw² of their weights.
+    acceptance: share of the proposal's candidates that lay in the set to which it is restricted.
+    lost: share of the held-out valid rows that the learned model of failures would leave out.
     compilations: programs compiled for its simulation and its training, small ones included.
     Losses are mean −log q(z | x) [nats per row], one number per epoch.
     """
@@ -24,12 +27,30 @@ class Round:
     best_epoch: int
     best_loss: float
     interrupted: bool = False
+    effective: float = float("nan")
+    acceptance: float = 1.0
+    lost: float = 0.0
     training_losses: tuple[float, ...] = field(default=(), repr=False)
     validation_losses: tuple[float, ...] = field(default=(), repr=False)
 
     @property
     def epochs(self) -> int:
         return len(self.validation_losses)
+
+    def cells(self, number: int) -> dict[str, str]:
+        """Round `number`, from 1, as the words of a table's row."""
+        seconds = self.simulate_seconds + self.compile_seconds + self.train_seconds
+        return {
+            "round": f"{number}",
+            "drawn": f"{self.drawn:,}",
+            "valid": f"{self.valid:,}",
+            "used": f"{self.used:,}",
+            "effective": f"{self.effective:,.0f}",
+            "acceptance": f"{self.acceptance:.3g}",
+            "epochs": f"{self.epochs}",
+            "loss": f"{self.best_loss:.3f}",
+            "seconds": f"{seconds:.1f}",
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +107,9 @@ class Ledger:
             f"  round {i + 1}: {r.drawn:,} drawn, {r.valid:,} valid, {r.used:,} used; simulate "
             f"{r.simulate_seconds:.1f} s, compile {r.compile_seconds:.1f} s, train "
             f"{r.train_seconds:.1f} s ({r.epochs} epochs, best loss {r.best_loss:.3f})"
+            + (f"; effective {r.effective:,.0f}" if r.effective < 0.999 * r.used else "")
+            + (f"; acceptance {r.acceptance:.3g}" if r.acceptance < 1 else "")
+            + (f"; lost {100 * r.lost:.2g} % of the valid" if r.lost else "")
             for i, r in enumerate(self.rounds)
         ]
         return "\n".join([head, *lines])

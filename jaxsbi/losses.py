@@ -2,15 +2,77 @@
 
 from __future__ import annotations
 
-import jax
-from jaxtyping import Array, Float
+from dataclasses import dataclass
 
-from jaxsbi.dataset import Rows, Simulations
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxsbi.dataset import Simulations
+from jaxsbi.gaussians import Gaussians, log_overlap
+from jaxsbi.priors import Prior
 from jaxsbi.types import Conditional, PRNGKey
 
 
 def negative_log_likelihood(
-    key: PRNGKey, conditional: Conditional, rows: Rows, simulations: Simulations
+    key: PRNGKey,
+    conditional: Conditional,
+    index: Int[Array, " batch"],
+    simulations: Simulations,
 ) -> Float[Array, " batch"]:
     """−log q(z | x): its mean over p(z, x) is smallest where q is the posterior of z."""
+    rows = simulations.take(index)
     return -jax.vmap(conditional.log_prob)(rows.z, rows.x)
+
+
+@dataclass(frozen=True)
+class Atomic:
+    """−log [r(z, x) / Σ_a r(z_a, x)], r = q(z | x)/p(z), the z_a being z and others of the buffer.
+
+    Which of `atoms` parameters made x? Whatever they were drawn from cancels, if z and the others
+    were drawn from the same: the others are those of any row attempted, valid or not.
+    Greenberg et al. 2019 (arXiv:1905.07488), equation 6.
+    """
+
+    atoms: int
+
+    def __call__(
+        self,
+        prior: Prior,
+        key: PRNGKey,
+        conditional: Conditional,
+        index: Int[Array, " batch"],
+        simulations: Simulations,
+    ) -> Float[Array, " batch"]:
+        rows = simulations.take(index)
+        shape = (index.shape[0], self.atoms - 1)
+        others = jax.random.randint(key, shape, 0, simulations.length - 1)
+        others += others >= index[:, None]  # any row but the row itself
+        z = jnp.concatenate([rows.z[:, None], simulations.rows.z[others]], axis=1)
+        log_q = jax.vmap(jax.vmap(conditional.log_prob, in_axes=(0, None)))(z, rows.x)
+        log_ratio = log_q - prior.log_prob_z(z)
+        return jax.nn.logsumexp(log_ratio, axis=1) - log_ratio[:, 0]
+
+
+def proposal_posterior(
+    proposals: Gaussians,
+    key: PRNGKey,
+    conditional: Conditional,
+    index: Int[Array, " batch"],
+    simulations: Simulations,
+) -> Float[Array, " batch"]:
+    """−log q̃(z | x), q̃ ∝ q(z | x) p̃_r(z)/p(z), p̃_r the mixture that round r drew z from.
+
+    Exact for mixtures q in coordinates where p = N(0, I); `proposals` holds one p̃ per round.
+    Greenberg et al. 2019 (arXiv:1905.07488), section 3.
+    """
+    rows = simulations.take(index)
+
+    def one(z: Array, x: Array, round_: Array) -> Array:
+        q = conditional.components(x)
+        proposal = jax.tree.map(lambda leaf: leaf[round_], proposals)
+        log_prior = jnp.sum(jax.scipy.stats.norm.logpdf(z))
+        log_ratio = proposal.log_prob(z) - log_prior
+        return log_overlap(q, proposal) - q.log_prob(z) - log_ratio
+
+    return jax.vmap(one)(rows.z, rows.x, rows.round)

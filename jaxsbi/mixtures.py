@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxsbi.gaussians import Gaussians
 from jaxsbi.networks import MLP, Dense, bounded
 from jaxsbi.types import Data, PRNGKey
 
@@ -38,10 +37,8 @@ class Mixture(nnx.Module):
         if components > 1:
             self.heads[1].bias[...] = 0.1 * jax.random.normal(spread, (components * dim,))
 
-    def components(
-        self, x: Data
-    ) -> tuple[Float[Array, " K"], Float[Array, "K d"], Float[Array, "K d d"]]:
-        """Logits l, means m and lower Cholesky factors L of the precisions L Lᵀ, given x.
+    def components(self, x: Data) -> Gaussians:
+        """The mixture given x.
 
         L = N diag(e^α), N unit lower triangular: −N_ji is the regression of δ_i on δ_j, j > i.
         """
@@ -50,22 +47,12 @@ class Mixture(nnx.Module):
         shape = (self.components_number, self.dim)
         scales = jnp.exp(-bounded(log_diagonals, 8.0)).reshape(shape)
         unit = jnp.tril(below.reshape(*shape, self.dim), -1) + jnp.eye(self.dim, dtype=h.dtype)
-        return logits, means.reshape(shape), unit * scales[:, None, :]
+        return Gaussians(logits, means.reshape(shape), unit * scales[:, None, :])
 
     def log_prob(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
         """log q(z | x)."""
-        logits, means, factors = self.components(x)
-        whitened = jnp.einsum("kji,kj->ki", factors, z - means)
-        log_volume = jnp.sum(jnp.log(jnp.diagonal(factors, axis1=1, axis2=2)), axis=1)
-        densities = log_volume - 0.5 * jnp.sum(whitened**2, axis=1)
-        weights = jax.nn.log_softmax(logits)
-        return jax.nn.logsumexp(weights + densities) - 0.5 * self.dim * math.log(2 * math.pi)
+        return self.components(x).log_prob(z)
 
     def sample(self, key: PRNGKey, x: Data) -> Float[Array, " d"]:
         """z ~ q(· | x)."""
-        key_component, key_noise = jax.random.split(key)
-        logits, means, factors = self.components(x)
-        k = jax.random.categorical(key_component, logits)
-        noise = jax.random.normal(key_noise, (self.dim,), means.dtype)
-        factor = factors[k]
-        return means[k] + jax.scipy.linalg.solve_triangular(factor, noise, trans=1, lower=True)
+        return self.components(x).sample(key)

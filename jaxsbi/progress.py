@@ -1,4 +1,4 @@
-"""Progress: live bars on a terminal, plain lines elsewhere, nothing where nobody asked.
+"""Progress: a live table and bars on a terminal, plain lines elsewhere, nothing where nobody asked.
 
 Also the deferred Ctrl-C: long loops ask between compiled slices whether the user wants to stop.
 """
@@ -13,21 +13,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 class Reporter:
-    """One bar per stage on a terminal; elsewhere a line when a stage begins to take time or ends.
+    """One bar per stage and one row per round on a terminal; elsewhere a line where one ends.
 
-    Use as a context manager; `update(stage, fraction, detail)` between compiled slices.
+    Use as a context manager; `update(stage, fraction, detail)` between compiled slices,
+    `row(cells)` when a round is done.
     """
 
     def __init__(self, stream: Any = None):
         self._console = Console(file=stream or sys.stderr)
         self._bars: Progress | None = None
+        self._table: Table | None = None
+        self._live: Live | None = None
         self._tasks: dict[str, Any] = {}
         self._last_line: dict[str, float] = {}
 
@@ -40,12 +45,13 @@ class Reporter:
                 TextColumn("{task.fields[detail]}"),
             )
             self._bars = Progress(*columns, console=self._console)
-            self._bars.start()
+            self._live = Live(self._bars, console=self._console)
+            self._live.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def update(self, stage: str, fraction: float, detail: str) -> None:
         """State how far a stage is, 0 to 1, and in words."""
@@ -60,12 +66,27 @@ class Reporter:
             self._last_line[stage] = now
             self._console.print(f"{stage}: {detail}", highlight=False)
 
+    def row(self, cells: dict[str, str]) -> None:
+        """One row more of the table whose columns the first row names."""
+        if self._live is None:
+            line = ", ".join(f"{name} {value}" for name, value in cells.items())
+            self._console.print(line, highlight=False)
+            return
+        if self._table is None:
+            self._table = Table(*cells, box=None, header_style="bold")
+            self._live.update(Group(self._table, self._bars))
+        self._table.add_row(*cells.values())
+        self._live.refresh()
+
 
 class _Quiet(Reporter):
     def __enter__(self) -> Reporter:
         return self
 
     def update(self, stage: str, fraction: float, detail: str) -> None:
+        pass
+
+    def row(self, cells: dict[str, str]) -> None:
         pass
 
 

@@ -27,6 +27,30 @@ def prior_record(prior: Prior) -> tuple[dict | None, Arrays]:
     return {"components": entries, "names": prior.names, "units": prior.units}, arrays
 
 
+def prior_fingerprint(prior: Prior) -> tuple[dict, Arrays]:
+    """What tells a prior from others, of whatever code it is: labels, and θ at z = −1, 0, 1."""
+    z = jnp.outer(jnp.array([-1.0, 0.0, 1.0]), jnp.ones(prior.dim))
+    labels = {"names": list(prior.names), "units": list(prior.units)}
+    return labels, {"fingerprint": np.asarray(prior.to_theta(z))}
+
+
+def check_fingerprint(prior: Prior, labels: dict, arrays: Arrays) -> None:
+    """A ValueError unless `prior` is the one that `prior_fingerprint` described."""
+    own_labels, own = prior_fingerprint(prior)
+    for kind, saved in labels.items():
+        if own_labels[kind] != saved:
+            raise ValueError(
+                f"prior must be the one the posterior was made with, its {kind} {saved}, got "
+                f"{own_labels[kind]}"
+            )
+    ours, saved = own["fingerprint"], arrays["fingerprint"]
+    if not np.allclose(ours, saved, rtol=1e-4, atol=1e-4 * np.ptp(saved, axis=0)):
+        raise ValueError(
+            "prior must be the one the posterior was made with, its medians "
+            f"{saved[1].tolist()}, got {ours[1].tolist()}; its scale counts too"
+        )
+
+
 def prior_from_record(record: dict, arrays: Arrays) -> Prior:
     """The prior that `prior_record` described."""
     components = tuple(_distribution(entry, arrays) for entry in record["components"])

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any, NamedTuple
+import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, PyTree
 
 from jaxsbi import observations, simulation
 from jaxsbi.algorithms import Algorithm, npe
 from jaxsbi.arguments import check_count, check_key
-from jaxsbi.compilation import compile_clock
-from jaxsbi.dataset import Moments, Rows, Simulations, append, empty, is_valid, moments
-from jaxsbi.estimators import nsf
-from jaxsbi.ledger import Ledger, Round
-from jaxsbi.posteriors import DirectPosterior
+from jaxsbi.collecting import Collected, collect, new_rows
+from jaxsbi.dataset import append, empty
+from jaxsbi.estimators import check_estimator, nsf
+from jaxsbi.learning import Drawn, Learned, Settings, learn
+from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
 from jaxsbi.simulation import check_prior
-from jaxsbi.training import Trained, Training, train
+from jaxsbi.training import Diverged, Training
 from jaxsbi.types import Data, Estimator, PRNGKey, Simulator
-
-
-class Drawn(NamedTuple):
-    """What simulating one round gave, and what it took [s], compilation apart."""
-
-    rows: int
-    valid: int
-    seconds: float
-    compile_seconds: float
-    compilations: int
 
 
 def infer(
@@ -46,16 +35,24 @@ def infer(
     simulations: int | list[int] = 10_000,
     estimator: Estimator | None = None,
     training: Training | None = None,
+    warm_start: bool = True,
+    avoid_failures: bool = False,
     batch: int | None = None,
     progress: bool = True,
-) -> DirectPosterior:
+) -> Posterior:
     """The posterior p(θ | x_o) of a simulator, from simulations alone.
 
-    x_o: the observation, shaped like one simulated x; may be left out for amortised algorithms.
-    simulations: how many, per round; an int, or one per round.
+    x_o: the observation, shaped like one simulated x; may be left out for amortised algorithms,
+        and for others of one round, which draws from the prior.
+    simulations: how many, per round; an int, or one per round. All rounds' rows are kept.
+    warm_start: whether a later round's training begins with the weights of the round before.
+    avoid_failures: whether later rounds leave out the θ whose simulation a learned model expects to
+        fail; it keeps 99 % of the valid ones, and the ledger has the share that was lost.
     batch: rows simulated in one compiled call (speed and memory only).
     Ctrl-C ends the training under way with its best weights, and a later round with the posterior
-    of the last finished one. Raises ValueError for bad input, and when all simulations fail.
+    of the last finished one; so does, with a warning, a later round whose simulations all fail or
+    whose training diverges.
+    Raises ValueError for bad input, and when all simulations of the first round fail.
     """
     algorithm = npe() if algorithm is None else algorithm
     estimator = nsf() if estimator is None else estimator
@@ -66,46 +63,43 @@ def infer(
     struct = simulation.outcome(simulate, prior.dim)
     if x_o is not None:
         x_o = _single(x_o, struct)
-    elif algorithm.sequential:
+    elif algorithm.sequential and rounds > 1:
         raise ValueError(
             f"x_o must be given: {algorithm.name} refines its posterior for one observation; "
-            "leave it out with jaxsbi.npe() only"
+            "leave it out for one round, or with jaxsbi.npe() only"
         )
-    buffer = empty(sum(budget), prior.dim, struct)
-    ledger, posterior, conditional = Ledger(algorithm.name), None, None
+    collected = Collected(empty(sum(budget), prior.dim, struct))
+    learned: Learned | None = None
     key_rows, key_rounds = jax.random.split(key)
     with Reporter() if progress else quiet() as reporter:
+        settings = Settings(
+            algorithm, estimator, training, prior, x_o, rounds, warm_start, avoid_failures, reporter
+        )
         for r, n in enumerate(budget):
+            key_collect, key_learn = jax.random.split(jax.random.fold_in(key_rounds, r))
             try:
-                began = time.perf_counter()
-                if r == 0:
-                    draw = simulation.prior_draw(prior)
-                else:
-                    draw = algorithm.propose(conditional, prior, x_o)
-                first_row = int(buffer.length)
-                with compile_clock() as clock:
-                    theta, x = simulation.run(
-                        key_rows, simulate, draw, first_row, n, batch, reporter
-                    )
-                seconds = time.perf_counter() - began - clock.seconds
-                rows = _rows(prior, theta, x, r)
-                valid = int(jnp.sum(rows.valid))
-                drawn = Drawn(n, valid, seconds, clock.seconds, clock.programs)
-                buffer = append(buffer, rows, training.validation)
-                record = None if posterior is None else posterior.moments
-                posterior, conditional = _learn(
-                    jax.random.fold_in(key_rounds, r), algorithm, estimator, training, prior, x_o,
-                    buffer, record, conditional, ledger, drawn, reporter,
-                )  # fmt: skip
-                ledger = posterior.history
+                learned, collected, drawn = collect(
+                    key_collect, key_rows, settings, simulate, batch, n, learned, collected
+                )
+                if learned is not None and not drawn.valid:
+                    failed = f"all of its {drawn.rows:,} simulations failed"
+                    _warn_of_the_end(r, failed if drawn.rows else "no draw was accepted")
+                    break
+                learned = learn(key_learn, settings, collected.buffer, learned, drawn)
+                reporter.row(learned.posterior.history[-1].cells(r + 1))
             except KeyboardInterrupt:
-                if posterior is None:
+                if learned is None:
                     raise
                 reporter.update("round", 1.0, f"interrupted: the posterior of round {r} is kept")
                 break
-            if ledger[-1].interrupted:
+            except Diverged as error:
+                if learned is None:
+                    raise
+                _warn_of_the_end(r, str(error))
                 break
-    return posterior
+            if learned.posterior.history[-1].interrupted:
+                break
+    return learned.posterior
 
 
 def fit(
@@ -115,19 +109,20 @@ def fit(
     prior: Prior,
     *,
     x_o: Data | None = None,
+    algorithm: Algorithm | None = None,
     estimator: Estimator | None = None,
     training: Training | None = None,
     progress: bool = True,
-) -> DirectPosterior:
+) -> Posterior:
     """The amortised posterior from simulations that exist already: θ (n, d) ~ prior and x (n, …).
 
     The rows must come from the prior: rows of another proposal would be taken for its own. Rows of
     nothing but NaN count as failed simulations and are dropped; a NaN in a row marks an undefined
     feature. Raises ValueError for rows that do not fit each other or the prior.
     """
+    algorithm = npe() if algorithm is None else algorithm
     estimator = nsf() if estimator is None else estimator
     training = Training() if training is None else training
-    algorithm = npe()
     _check_kinds(prior, algorithm, estimator, training)
     check_key(key)
     theta, x = observations.as_joint_rows(theta, x, prior)
@@ -138,89 +133,18 @@ def fit(
     struct = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
     if x_o is not None:
         x_o = _single(x_o, struct)
-    rows = _rows(prior, theta, x, 0)
+    rows = new_rows(prior, theta, x, jnp.asarray(0))
     buffer = append(empty(n, prior.dim, struct), rows, training.validation)
-    drawn = Drawn(n, int(jnp.sum(rows.valid)), 0.0, 0.0, 0)
+    drawn = Drawn(n, int(jnp.sum(rows.valid)), 1.0, 0.0, 0.0, 0)
     with Reporter() if progress else quiet() as reporter:
-        posterior, _ = _learn(
-            key_train, algorithm, estimator, training, prior, x_o, buffer, None, None,
-            Ledger("npe"), drawn, reporter,
-        )  # fmt: skip
-    return posterior
+        settings = Settings(algorithm, estimator, training, prior, x_o, 1, True, False, reporter)
+        return learn(key_train, settings, buffer, None, drawn).posterior
 
 
-def _learn(
-    key: PRNGKey,
-    algorithm: Algorithm,
-    estimator: Estimator,
-    training: Training,
-    prior: Prior,
-    x_o: Data | None,
-    buffer: Simulations,
-    scale: Moments | None,
-    conditional: nnx.Module | None,
-    ledger: Ledger,
-    drawn: Drawn,
-    reporter: Reporter,
-) -> tuple[DirectPosterior, nnx.Module]:
-    """One round's training: the posterior, its ledger one round longer, and its density."""
-    used = buffer.filled & buffer.rows.valid
-    enough = int(jnp.sum(buffer.training_rows)) and int(jnp.sum(buffer.validation_rows))
-    if not enough:
-        raise ValueError(
-            f"simulations must leave at least one valid row to train on and one to validate on, "
-            f"got {int(jnp.sum(used))} valid of {int(buffer.length)} (a row of nothing but NaN "
-            "counts as failed); mend the simulator, or simulate more"
-        )
-    masks = observations.patterns(buffer.rows.x, used)
-    scale = moments(buffer.rows.x, used) if scale is None else scale
-    if x_o is not None:
-        observations.as_observation("x_o", x_o, scale.location, masks)
-    key_init, key_train = jax.random.split(key)
-    first = conditional is None
-    if first:
-        conditional = algorithm.init(key_init, estimator, prior.dim, scale)
-    loss = algorithm.first_loss if first else algorithm.loss
-    trained = train(key_train, conditional, loss, buffer, training, reporter)
-    history = ledger.with_round(_round(trained, drawn, int(jnp.sum(used))))
-    posterior = algorithm.posterior(
-        trained.conditional,
-        prior,
-        x_o,
-        moments=scale,
-        masks=masks,
-        estimator=estimator,
-        amortised=not algorithm.sequential or first,
-        history=history,
-    )
-    return posterior, trained.conditional
-
-
-def _round(trained: Trained, drawn: Drawn, used: int) -> Round:
-    return Round(
-        drawn=drawn.rows,
-        valid=drawn.valid,
-        used=used,
-        simulate_seconds=drawn.seconds,
-        compile_seconds=drawn.compile_seconds + trained.compile_seconds,
-        train_seconds=trained.seconds,
-        compilations=drawn.compilations + trained.compilations,
-        best_epoch=trained.best_epoch,
-        best_loss=trained.best_loss,
-        interrupted=trained.interrupted,
-        training_losses=tuple(map(float, trained.training_losses)),
-        validation_losses=tuple(map(float, trained.validation_losses)),
-    )
-
-
-def _rows(prior: Prior, theta: Array, x: PyTree[Array], number: int) -> Rows:
-    n = theta.shape[0]
-    return Rows(
-        z=prior.to_z(theta),
-        x=x,
-        valid=is_valid(x),
-        round=jnp.full(n, number, jnp.int32),
-        log_proposal=jnp.zeros(n),
+def _warn_of_the_end(number: int, why: str) -> None:
+    warnings.warn(
+        f"round {number + 1} was given up: {why}; the posterior of round {number} is returned",
+        stacklevel=3,
     )
 
 
@@ -248,7 +172,7 @@ def _check_kinds(prior: Any, algorithm: Any, estimator: Any, training: Any) -> N
     check_prior(prior)
     if not isinstance(algorithm, Algorithm):
         raise ValueError(f"algorithm must be a value such as jaxsbi.npe(), got {algorithm!r}")
-    if not hasattr(estimator, "init") or isinstance(estimator, type):
-        raise ValueError(f"estimator must be a value such as jaxsbi.nsf(), got {estimator!r}")
+    check_estimator(estimator)
     if not isinstance(training, Training):
         raise ValueError(f"training must be a jaxsbi.Training, got {training!r}")
+    algorithm.check(prior, estimator, training)

@@ -120,13 +120,18 @@ def predict(
     if theta.ndim != 2:
         raise ValueError(f"theta must have shape (n, d), got {theta.shape}")
     outcome(simulate, theta.shape[1])
-    draw = Partial(_take_row, theta)
+    draw = given_draw(theta)
     with Reporter() if progress else quiet() as reporter:
         return run(key, simulate, draw, 0, theta.shape[0], batch, reporter)[1]
 
 
-def _take_row(theta: Array, key: PRNGKey, row: Array) -> Array:
-    return theta[jnp.minimum(row, theta.shape[0] - 1)]
+def given_draw(theta: Float[Array, "n d"], first: int = 0) -> Partial:
+    """The proposal that hands out the rows of θ, the first of them to row `first`, as a pytree."""
+    return Partial(_take_row, theta, jnp.asarray(first, jnp.uint32))
+
+
+def _take_row(theta: Array, first: Array, key: PRNGKey, row: Array) -> Array:
+    return theta[jnp.minimum(row - first, theta.shape[0] - 1)]
 
 
 def prior_draw(prior: Prior) -> Partial:

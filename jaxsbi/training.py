@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from jaxsbi.arguments import check_count, check_real
 from jaxsbi.compilation import compile_clock
@@ -110,13 +110,29 @@ def _adam(learning_rate: float) -> optax.GradientTransformation:
     )
 
 
+class Course(NamedTuple):
+    """Which part of the path of weight decays a training takes, by number, None: to the end; and
+    how many rows an epoch passes over at most, None: all of them."""
+
+    first_rung: int = 0
+    last_rung: int | None = None
+    epoch_rows: int | None = None
+
+
+WHOLE = Course()
+
+
 class Trained(NamedTuple):
-    """A finished training: the module with its best weights, and what it took."""
+    """A finished training: the module with its best weights, and what it took.
+
+    rung: the step of the path of weight decays that led to them.
+    """
 
     conditional: nnx.Module
     training_losses: np.ndarray
     validation_losses: np.ndarray
     best_epoch: int
+    rung: int
     seconds: float
     compile_seconds: float
     compilations: int
@@ -128,22 +144,43 @@ class Trained(NamedTuple):
         return float(np.min(self.validation_losses, initial=np.inf))
 
 
-def start(params: PyTree[Array], training: Training) -> Descent:
-    """The state before the first epoch."""
+def start(params: PyTree[Array], training: Training, rung: int = 0) -> Descent:
+    """The state before the first epoch, the weight decay at the given step of its path.
+
+    Its numbers are strongly typed, as `advance` returns them: weak ones would compile it twice.
+    """
+    real = jnp.result_type(float)
     return Descent(
         params=params,
         average=params,
         optimizer=training.optimizer.init(params),
         step=jnp.zeros((), jnp.int32),
-        rung=jnp.zeros((), jnp.int32),
+        rung=jnp.asarray(rung, jnp.int32),
         best=params,
-        best_rung=jnp.zeros((), jnp.int32),
-        best_loss=jnp.array(jnp.inf),
+        best_rung=jnp.asarray(rung, jnp.int32),
+        best_loss=jnp.array(jnp.inf, real),
         epoch=jnp.zeros((), jnp.int32),
         stalled=jnp.zeros((), jnp.int32),
         last_phase=jnp.array(training.max_epochs - training.anneal, jnp.int32),
-        losses=jnp.full((training.max_epochs, 2), jnp.nan),
+        losses=jnp.full((training.max_epochs, 2), jnp.nan, real),
     )
+
+
+def schedule_of(training: Training, course: Course = WHOLE) -> Schedule:
+    """The settings as a slice reads them."""
+    _, last, rows = course
+    return Schedule(
+        shrinkage=jnp.asarray(training.shrinkage),
+        average=jnp.asarray(training.average),
+        patience=jnp.asarray(training.patience),
+        anneal=jnp.asarray(training.anneal),
+        last_rung=jnp.asarray(len(training.weight_decay) - 1 if last is None else last),
+        epoch_rows=jnp.asarray(np.iinfo(np.int32).max if rows is None else rows, jnp.int32),
+    )
+
+
+class Diverged(ValueError):
+    """No epoch of a training had a finite validation loss."""
 
 
 def train(
@@ -151,22 +188,28 @@ def train(
     conditional: nnx.Module,
     loss: Loss,
     simulations: Simulations,
+    weights: Float[Array, " capacity"],
     training: Training,
     reporter: Reporter,
+    course: Course = WHOLE,
 ) -> Trained:
     """Minimise the mean loss over the training rows; the weights best on the held-out ones win.
 
+    weights: how much each row counts, on both sides; 0 leaves it out.
+    course: the part of the path of weight decays to take, and the length of an epoch.
+
     Ctrl-C ends the training after the slice under way, with the best weights so far, and is
-    raised where there are none yet. Raises ValueError if no epoch has a finite validation loss.
+    raised where there are none yet. Raises Diverged if no epoch has a finite validation loss.
     """
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
-    state = start(params, training)
-    schedule = Schedule(*(jnp.asarray(getattr(training, name)) for name in Schedule._fields))
+    state = start(params, training, course.first_rung)
+    weights = _normalised(weights)
+    schedule = schedule_of(training, course)
 
     def slice_of(state: Descent, epochs: int) -> Descent:
         state = advance(
             key, graphdef, constants, loss, training.optimizer,
-            training.batch_size, state, simulations, schedule, jnp.asarray(epochs),
+            training.batch_size, state, simulations, weights, schedule, jnp.asarray(epochs),
         )  # fmt: skip
         return jax.block_until_ready(state)
 
@@ -184,7 +227,7 @@ def train(
     if not jnp.isfinite(state.best_loss):
         if interrupt.requested:
             raise KeyboardInterrupt
-        raise ValueError(
+        raise Diverged(
             "training diverged: no epoch had a finite validation loss; lower "
             f"training.learning_rate (it is {training.learning_rate:g}), or look for huge or "
             "strange values in x"
@@ -195,11 +238,18 @@ def train(
         training_losses=losses[:, 0],
         validation_losses=losses[:, 1],
         best_epoch=int(np.argmin(losses[:, 1])) if len(losses) else 0,
+        rung=int(state.best_rung),
         seconds=seconds,
         compile_seconds=clock.seconds,
         compilations=clock.programs,
         interrupted=interrupt.requested,
     )
+
+
+@jax.jit
+def _normalised(weights: Array) -> Array:
+    """Weights of mean 1 over the rows that count."""
+    return weights * (jnp.sum(weights > 0) / jnp.sum(weights))
 
 
 def _report(reporter: Reporter, state: Descent, training: Training, interrupt: Interrupt) -> None:

@@ -45,12 +45,13 @@ class Estimator(Protocol):
 
 @runtime_checkable
 class Loss(Protocol):
-    """Per-row training losses (batch,) of a conditional density, a pure function.
+    """Per-row training losses (batch,) of a trained module, a pure function.
 
-    `rows` is the minibatch; `simulations` is the whole buffer, for losses that contrast a row
-    with others.
+    `index` says which rows of the whole buffer `simulations` make up the minibatch, for losses
+    that contrast a row with others. A `jax.tree_util.Partial` over arrays is a loss whose arrays
+    may change without a new compilation.
     """
 
     def __call__(
-        self, key: PRNGKey, conditional: Conditional, rows: Any, simulations: Any
+        self, key: PRNGKey, conditional: Conditional, index: Any, simulations: Any
     ) -> Float[Array, " batch"]: ...

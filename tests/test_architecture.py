@@ -20,12 +20,15 @@ LAYERS = (
         "maximum",
         "arguments",
     ),
-    ("priors", "dataset", "bijectors"),
+    ("priors", "dataset", "bijectors", "gaussians"),
     ("networks", "observations", "records", "simulation"),
     ("mixtures", "descent"),
     ("estimators", "losses"),
     ("posteriors", "training"),
+    ("validity",),
     ("algorithms",),
+    ("learning", "storage"),
+    ("collecting",),
     ("rounds", "diagnostics", "plotting"),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -12,7 +12,7 @@ from jax.scipy.stats import norm
 import jaxsbi
 from jaxsbi.dataset import moments
 from jaxsbi.ledger import Ledger
-from jaxsbi.posteriors import direct
+from jaxsbi.posteriors import DirectPosterior
 
 
 class Known(nnx.Module):
@@ -26,7 +26,7 @@ def known(prior, log_prob, sample, x_o):
     rows = jnp.stack([x_o, x_o])
     scale = moments(rows, jnp.ones(2, bool))
     masks = np.ones((1, x_o.size), bool)
-    return direct(
+    return DirectPosterior.of(
         Known(log_prob, sample), prior, x_o, moments=scale, masks=masks, history=Ledger("known")
     )
 

@@ -88,6 +88,15 @@ def test_a_custom_prior_is_not_stored_but_asked_for(tmp_path):
     posterior.save(tmp_path / "p")
     with pytest.raises(ValueError, match="prior must be given"):
         jaxsbi.load(tmp_path / "p")
+    for other, message in (
+        (jaxsbi.gaussian([0.0, 0.0], sd=[1.0, 2.0]), "medians"),
+        (jaxsbi.gaussian([0.0, 0.0], sd=[1.0, 1.0], names=["a", "b"]), "its names"),
+        ("Tilted", "prior must be a jaxsbi.Prior"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            jaxsbi.load(tmp_path / "p", prior=other)
+    with pytest.raises(ValueError, match="estimator must be a value"):
+        jaxsbi.load(tmp_path / "p", prior=prior, estimator="maf")
     again = jaxsbi.load(tmp_path / "p", prior=prior)
     np.testing.assert_array_equal(
         again.sample(jax.random.key(0), 5, x=X), posterior.sample(jax.random.key(0), 5, x=X)
@@ -178,7 +187,7 @@ def test_another_format_version_is_refused_by_number(saved, tmp_path):
         header["sha256"] = serialization._digest(header)
         return json.dumps(header).encode()
 
-    with pytest.raises(ValueError, match="format version 99, this release reads 1"):
+    with pytest.raises(ValueError, match="format version 99, this release reads 2"):
         jaxsbi.load(damaged(saved, tmp_path, "content.json", newer))
 
 

@@ -1,29 +1,93 @@
-"""The seam between the engine and an algorithm: five pure functions over rows."""
+"""The seam between the engine and an algorithm: pure functions over rows and a memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
-from jaxsbi.types import Loss
+from flax import nnx
+from jax.tree_util import Partial
+from jaxtyping import Array, Float, PyTree
+
+from jaxsbi.algorithms.proposals import AtObservation, Proposal
+from jaxsbi.dataset import Moments, Simulations
+from jaxsbi.losses import negative_log_likelihood
+from jaxsbi.posteriors import DirectPosterior, Posterior
+from jaxsbi.priors import Prior
+from jaxsbi.types import Data, Estimator, Loss, PRNGKey
+from jaxsbi.validity import Validity
+
+Memory = PyTree[Array]
+"""What an algorithm keeps from round to round: arrays of sizes fixed by the number of rounds."""
 
 
-class Algorithm(NamedTuple):
+@dataclass(frozen=True)
+class Algorithm:
     """What distinguishes one method of inference from another; training knows none of it.
 
-    name: as users write it.
-    sequential: whether rounds after the first draw from a proposal made for one x_o.
-    init(key, estimator, dim, moments): the conditional density, with fresh weights.
-    first_loss: the `Loss` of the first round, whose rows come from the prior.
-    loss: the `Loss` of later rounds.
-    propose(conditional, prior, x_o): the next round's proposal `draw(key, row) -> θ`, as a pytree.
-    posterior(conditional, prior, x_o, **record): the posterior of the trained density.
+    A method is a frozen value: its fields are its settings. The functions here are those of neural
+    posterior estimation, and a method overrides what it does otherwise. All but `check` are
+    traceable. A memory has the same structure in all rounds, so that two compilations of the
+    training, one of `first_loss` and one of `loss`, serve any number of rounds.
     """
 
-    name: str
-    sequential: bool
-    init: Callable[..., Any]
-    first_loss: Loss
-    loss: Loss
-    propose: Callable[..., Any]
-    posterior: Callable[..., Any]
+    name: ClassVar[str] = ""
+    sequential: ClassVar[bool] = True
+    """Whether rounds after the first draw from a proposal made for one x_o, not from the prior."""
+    weighted: ClassVar[bool] = False
+    """Whether `weights` reads `log_proposal`, which is computed for such methods only."""
+    models_failures: ClassVar[bool] = False
+    """Whether `density` needs p(valid | z), which is learned for such methods."""
+    posterior: ClassVar[type[Posterior]] = DirectPosterior
+    """The kind of posterior that `density` makes."""
+
+    def check(self, prior: Prior, estimator: Estimator, training: Any) -> None:
+        """A ValueError where the method does not fit the prior, the estimator or the training."""
+
+    def init(
+        self, key: PRNGKey, estimator: Estimator, prior: Prior, moments: Moments
+    ) -> nnx.Module:
+        """The module to train, with fresh weights; `moments` are those of x."""
+        return estimator.init(key, prior.dim, moments)
+
+    def memory(
+        self, conditional: nnx.Module, prior: Prior, x_o: Data | None, rounds: int
+    ) -> Memory:
+        """The memory before the first round."""
+        return ()
+
+    def first_loss(self) -> Loss:
+        """The loss of the first round, whose rows come from the prior."""
+        return Partial(negative_log_likelihood)
+
+    def loss(self, memory: Memory, prior: Prior) -> Loss:
+        """The loss of later rounds: a `Partial` of a static function over traced arrays."""
+        return Partial(negative_log_likelihood)
+
+    def weights(
+        self, memory: Memory, prior: Prior, simulations: Simulations
+    ) -> Float[Array, " capacity"]:
+        """How much each row counts in the loss; 0 leaves it out. Default: the valid rows, 1."""
+        return (simulations.filled & simulations.rows.valid).astype(simulations.rows.z.dtype)
+
+    def propose(
+        self, key: PRNGKey, conditional: nnx.Module, memory: Memory, prior: Prior, x_o: Data
+    ) -> tuple[Memory, Proposal]:
+        """The next round's proposal, and the memory that holds of it what later rounds need."""
+        return memory, AtObservation.of(conditional, prior, x_o)
+
+    def density(
+        self, conditional: nnx.Module, memory: Memory, validity: Validity | None
+    ) -> nnx.Module:
+        """The module of the posterior: what was trained, or what corrects it.
+
+        validity: c(z) = p(valid | z), for a method that models failures.
+        """
+        return conditional
+
+    def remark(self, conditional: nnx.Module, memory: Memory, x_o: Data | None) -> str | None:
+        """What the user should be told of a finished round, if anything."""
+
+    def spec(self) -> dict[str, Any]:
+        """Name and settings as JSON values."""
+        return {"name": self.name, **asdict(self)}

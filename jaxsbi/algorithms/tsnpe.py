@@ -1,0 +1,66 @@
+"""TSNPE: draws of the prior inside the region that the posterior so far does not rule out.
+
+Deistler, Gonçalves & Macke 2022 (NeurIPS, arXiv:2210.04815).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxsbi.algorithms.algorithm import Algorithm, Memory
+from jaxsbi.algorithms.proposals import Proposal
+from jaxsbi.algorithms.regions import Region, Restricted, TruncatedPrior
+from jaxsbi.dataset import Simulations
+from jaxsbi.priors import Prior
+from jaxsbi.types import Data, PRNGKey
+from jaxsbi.validity import Validity
+
+
+@dataclass(frozen=True)
+class TSNPE(Algorithm):
+    """What `tsnpe` returns. Its memory: the region, the intersection of every round's set."""
+
+    epsilon: float = 1e-4
+    name: ClassVar[str] = "tsnpe"
+
+    def memory(
+        self, conditional: nnx.Module, prior: Prior, x_o: Data | None, rounds: int
+    ) -> Memory:
+        return () if x_o is None else Region.empty(conditional, prior, x_o, rounds)
+
+    def weights(
+        self, memory: Memory, prior: Prior, simulations: Simulations
+    ) -> Float[Array, " capacity"]:
+        """The valid rows of any round inside the region: there they are draws of the prior."""
+        inside = jax.lax.map(memory.holds, simulations.rows.z, batch_size=1024)
+        return super().weights(memory, prior, simulations) * inside
+
+    def propose(
+        self, key: PRNGKey, conditional: nnx.Module, memory: Memory, prior: Prior, x_o: Data
+    ) -> tuple[Memory, Proposal]:
+        region = memory.cut(key, conditional, self.epsilon)
+        return region, TruncatedPrior(prior, region)
+
+    def density(
+        self, conditional: nnx.Module, memory: Memory, validity: Validity | None
+    ) -> nnx.Module:
+        return conditional if memory == () else Restricted(conditional, memory)
+
+
+def tsnpe(epsilon: float = 1e-4) -> Algorithm:
+    """Sequential posterior estimation by truncation: argmin_q −E log q(z | x) over p(z) 1[z ∈ A].
+
+    A is where log q(z | x_o) − log p(z) exceeds its ε-quantile under q(z | x_o), within the range
+    of 10⁵ draws of it, and within the sets of all rounds before. Later rounds draw from the prior
+    inside A by rejection; the ledger has the acceptance. All rows inside A are trained on.
+
+    epsilon: the posterior mass given up in each round, between 0 and 1.
+    """
+    if not 0 < epsilon < 1:
+        raise ValueError(f"epsilon must lie between 0 and 1, got {epsilon!r}")
+    return TSNPE(float(epsilon))

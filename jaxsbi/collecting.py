@@ -1,0 +1,141 @@
+"""Collecting: a round's proposal, its simulations, and the buffer of all rounds' rows."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, PyTree
+
+from jaxsbi import simulation
+from jaxsbi.algorithms.proposals import PriorProposal, Proposal, Valid, pool
+from jaxsbi.compilation import compile_clock
+from jaxsbi.dataset import Rows, Simulations, append, is_valid
+from jaxsbi.learning import Drawn, Learned, Settings
+from jaxsbi.priors import Prior
+from jaxsbi.types import PRNGKey, Simulator
+
+
+class Collected(NamedTuple):
+    """All rows so far; each later round's proposal and its acceptance; how many each round drew."""
+
+    buffer: Simulations
+    proposals: tuple[tuple[Proposal, Array], ...] = ()
+    rows: tuple[int, ...] = ()
+
+
+def collect(
+    key: PRNGKey,
+    key_rows: PRNGKey,
+    settings: Settings,
+    simulate: Simulator,
+    batch: int | None,
+    n: int,
+    learned: Learned | None,
+    collected: Collected,
+) -> tuple[Learned | None, Collected, Drawn]:
+    """Up to n rows of a round more: fewer where its proposal's set is hardly ever met.
+
+    `key_rows` is the campaign's, row i of which draws all it needs from fold_in(key_rows, i).
+    """
+    began = time.perf_counter()
+    buffer, prior, number = collected.buffer, settings.prior, len(collected.rows)
+    first_row, acceptance = int(buffer.length), 1.0
+    with compile_clock() as clock:
+        proposal = None
+        if learned is None:
+            draw = simulation.prior_draw(prior)
+        else:
+            key_propose, key_pool = jax.random.split(key)
+            learned, proposal = propose(key_propose, settings, learned)
+            if proposal is None:
+                draw = simulation.prior_draw(prior)
+            else:
+                drawn = pool(key_pool, proposal, n)
+                n, acceptance = int(drawn.found), float(drawn.acceptance)
+                draw = simulation.given_draw(prior.to_theta(drawn.z), first_row)
+                collected = collected._replace(
+                    proposals=(*collected.proposals, (proposal, drawn.acceptance))
+                )
+        valid = 0
+        if n:
+            theta, x = simulation.run(
+                key_rows, simulate, draw, first_row, n, batch, settings.reporter
+            )
+            rows = new_rows(prior, theta, x, jnp.asarray(number))
+            valid = int(jnp.sum(rows.valid))
+            buffer = append(buffer, rows, settings.training.validation)
+        collected = collected._replace(buffer=buffer, rows=(*collected.rows, n))
+        if settings.algorithm.weighted and collected.proposals:
+            collected = balanced(collected)
+    seconds = time.perf_counter() - began - clock.seconds
+    drawn = Drawn(n, valid, acceptance, seconds, clock.seconds, clock.programs)
+    return learned, collected, drawn
+
+
+def propose(key: PRNGKey, settings: Settings, learned: Learned) -> tuple[Learned, Proposal | None]:
+    """The next round's proposal, None for the prior, and the memory of it."""
+    proposal = None
+    if settings.algorithm.sequential:
+        graphdef, params, constants = nnx.split(learned.conditional, nnx.Param, ...)
+        memory, proposal = _propose(
+            settings.algorithm, graphdef, key, params, constants, learned.memory, settings.prior,
+            settings.x_o,
+        )  # fmt: skip
+        learned = learned._replace(memory=memory)
+    if settings.avoid_failures and learned.validity is not None:
+        base = PriorProposal(settings.prior) if proposal is None else proposal
+        proposal = Valid.of(base, learned.validity)
+    return learned, proposal
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _propose(algorithm, graphdef, key, params, constants, memory, prior, x_o):
+    conditional = nnx.merge(graphdef, params, constants)
+    return algorithm.propose(key, conditional, memory, prior, x_o)
+
+
+@jax.jit
+def new_rows(prior: Prior, theta: Array, x: PyTree[Array], number: Array) -> Rows:
+    """Simulated rows of round `number`, as the buffer keeps them."""
+    n = theta.shape[0]
+    return Rows(
+        z=prior.to_z(theta),
+        x=x,
+        valid=is_valid(x),
+        round=jnp.full(n, number, jnp.int32),
+        log_proposal=jnp.zeros(n),
+    )
+
+
+def balanced(collected: Collected) -> Collected:
+    """log_proposal = log Σ_r (n_r/n) p̃_r(z)/p(z) of every row: the balance heuristic.
+
+    The prior's round bounds it from below, so that no weight p/p̃ exceeds n over its rows.
+    Veach & Guibas 1995 (SIGGRAPH).
+    """
+    buffer, proposals, rows = collected
+    total = sum(rows)
+    from_prior = sum(rows[: len(rows) - len(proposals)])
+    mixture = jnp.full(buffer.capacity, np.log(from_prior / total), buffer.rows.z.dtype)
+    for (proposal, acceptance), n in zip(reversed(proposals), reversed(rows), strict=False):
+        mixture = _with_share(mixture, proposal, acceptance, jnp.asarray(n / total), buffer.rows.z)
+    rows = buffer.rows._replace(log_proposal=mixture)
+    return collected._replace(buffer=buffer._replace(rows=rows))
+
+
+@jax.jit
+def _with_share(
+    mixture: Array, proposal: Proposal, acceptance: Array, share: Array, z: Array
+) -> Array:
+    """log [e^mixture + share · p̃(z)/p(z)]."""
+
+    def one(z: Array) -> Array:
+        return jnp.where(proposal.accept(z), proposal.log_ratio(z), -jnp.inf)
+
+    return jnp.logaddexp(mixture, jnp.log(share / acceptance) + jax.vmap(one)(z))

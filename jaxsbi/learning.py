@@ -1,0 +1,195 @@
+"""Learning: what one round makes of all rows simulated so far."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array
+
+from jaxsbi import observations
+from jaxsbi.algorithms import Algorithm
+from jaxsbi.algorithms.algorithm import Memory
+from jaxsbi.dataset import Moments, Simulations, moments
+from jaxsbi.ledger import Ledger, Round
+from jaxsbi.posteriors import Posterior
+from jaxsbi.priors import Prior
+from jaxsbi.progress import Reporter
+from jaxsbi.training import Course, Trained, Training, train
+from jaxsbi.types import Data, Estimator, PRNGKey
+from jaxsbi.validity import Judged, Validity, learn_validity
+
+LEAST_BATCHES = 5
+"""Steps of an epoch in later rounds at least, where there are rows for them."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What stays the same in all rounds of an inference."""
+
+    algorithm: Algorithm
+    estimator: Estimator
+    training: Training
+    prior: Prior
+    x_o: Data | None
+    rounds: int
+    warm_start: bool
+    avoid_failures: bool
+    reporter: Reporter
+
+
+class Drawn(NamedTuple):
+    """What simulating one round gave, and what it took [s], compilation apart.
+
+    acceptance: share of the proposal's candidates that lay in the set to which it is restricted.
+    """
+
+    rows: int
+    valid: int
+    acceptance: float
+    seconds: float
+    compile_seconds: float
+    compilations: int
+
+
+class Learned(NamedTuple):
+    """What a finished round leaves: its posterior, the module trained, the algorithm's memory.
+
+    rung: the step of the path of weight decays on which the training ended.
+    validity: the learned model of failures, where one is asked for and there have been some.
+    """
+
+    posterior: Posterior
+    conditional: nnx.Module
+    memory: Memory
+    rung: int
+    validity: Validity | None
+
+
+def learn(
+    key: PRNGKey,
+    settings: Settings,
+    buffer: Simulations,
+    before: Learned | None,
+    drawn: Drawn,
+) -> Learned:
+    """One round's training, from the round before (None in the first)."""
+    algorithm, prior, first = settings.algorithm, settings.prior, before is None
+    key_init, key_train, key_validity = jax.random.split(key, 3)
+    memory = None if first else before.memory
+    # before there is a memory all valid rows count: they come from the prior
+    weights = _weights(algorithm if not first else Algorithm(), memory, prior, buffer)
+    used = weights > 0
+    _check_enough(buffer, used)
+    masks = observations.patterns(buffer.rows.x, used)
+    scale = moments(buffer.rows.x, used) if first else before.posterior.moments
+    if settings.x_o is not None:
+        observations.as_observation("x_o", settings.x_o, scale.location, masks)
+    fresh = first or not settings.warm_start
+    if fresh:
+        conditional = _init(key_init, settings, scale)
+    else:
+        conditional = before.conditional
+    if first:
+        memory = algorithm.memory(conditional, prior, settings.x_o, settings.rounds)
+    loss = algorithm.first_loss() if first else algorithm.loss(memory, prior)
+    trained = train(
+        key_train, conditional, loss, buffer, weights, settings.training, settings.reporter,
+        _course(settings, None if fresh else before, drawn),
+    )  # fmt: skip
+    judged = _judge(key_validity, settings, buffer, before)
+    validity = None if judged is None else judged.model
+    history = Ledger(algorithm.name) if first else before.posterior.history
+    lost = 0.0 if judged is None else judged.lost
+    posterior = algorithm.posterior.of(
+        algorithm.density(trained.conditional, memory, validity),
+        prior,
+        settings.x_o,
+        moments=scale,
+        masks=masks,
+        estimator=settings.estimator,
+        algorithm=algorithm,
+        rounds=settings.rounds,
+        amortised=not algorithm.sequential or first,
+        history=history.with_round(_round(trained, drawn, np.asarray(weights), lost)),
+    )
+    remark = algorithm.remark(trained.conditional, memory, settings.x_o)
+    if remark:
+        warnings.warn(f"round {len(posterior.history)}: {remark}", stacklevel=3)
+    return Learned(posterior, trained.conditional, memory, trained.rung, validity)
+
+
+def _course(settings: Settings, before: Learned | None, drawn: Drawn) -> Course:
+    """A warm start goes on from the weight decay that was best so far, one step at most at a time.
+
+    Its epochs pass over as many rows as the round drew, of all rounds' rows, and over some batches
+    at least: what is new is learned in the same number of steps, however many rounds came before.
+    """
+    if before is None:
+        return Course()
+    training = settings.training
+    last = min(before.rung + 1, len(training.weight_decay) - 1)
+    return Course(before.rung, last, max(drawn.rows, LEAST_BATCHES * training.batch_size))
+
+
+def _judge(
+    key: PRNGKey, settings: Settings, buffer: Simulations, before: Learned | None
+) -> Judged | None:
+    """The validity model, where it is needed."""
+    failures = bool(jnp.any(buffer.filled & ~buffer.rows.valid))
+    if settings.algorithm.models_failures and not failures:
+        return Judged(Validity(key, settings.prior.dim), 0.0)
+    if not failures or not (settings.avoid_failures or settings.algorithm.models_failures):
+        return None
+    model = None if before is None else before.validity
+    return learn_validity(key, model, buffer, settings.reporter)
+
+
+def _init(key: PRNGKey, settings: Settings, scale: Moments) -> nnx.Module:
+    """The module with fresh weights, made by one program instead of one for each of its parts."""
+
+    def init(key: PRNGKey, prior: Prior, scale: Moments) -> nnx.Module:
+        return settings.algorithm.init(key, settings.estimator, prior, scale)
+
+    return nnx.jit(init)(key, settings.prior, scale)
+
+
+@partial(jax.jit, static_argnums=0)
+def _weights(algorithm: Algorithm, memory: Memory, prior: Prior, buffer: Simulations) -> Array:
+    return algorithm.weights(memory, prior, buffer)
+
+
+def _check_enough(buffer: Simulations, used: Array) -> None:
+    sides = (used & ~buffer.validation, used & buffer.validation)
+    if not all(bool(jnp.any(side)) for side in sides):
+        raise ValueError(
+            f"simulations must leave at least one valid row to train on and one to validate on, "
+            f"got {int(jnp.sum(used))} valid of {int(buffer.length)} (a row of nothing but NaN "
+            "counts as failed); mend the simulator, or simulate more"
+        )
+
+
+def _round(trained: Trained, drawn: Drawn, weights: np.ndarray, lost: float) -> Round:
+    return Round(
+        drawn=drawn.rows,
+        valid=drawn.valid,
+        used=int(np.sum(weights > 0)),
+        effective=float(np.sum(weights) ** 2 / np.sum(weights**2)),
+        acceptance=drawn.acceptance,
+        lost=lost,
+        simulate_seconds=drawn.seconds,
+        compile_seconds=drawn.compile_seconds + trained.compile_seconds,
+        train_seconds=trained.seconds,
+        compilations=drawn.compilations + trained.compilations,
+        best_epoch=trained.best_epoch,
+        best_loss=trained.best_loss,
+        interrupted=trained.interrupted,
+        training_losses=tuple(map(float, trained.training_losses)),
+        validation_losses=tuple(map(float, trained.validation_losses)),
+    )

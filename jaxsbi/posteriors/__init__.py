@@ -1,0 +1,6 @@
+"""Posteriors p(θ | x): sample, evaluate, maximise, save."""
+
+from jaxsbi.posteriors.direct import DirectPosterior
+from jaxsbi.posteriors.posterior import Posterior
+
+__all__ = ["DirectPosterior", "Posterior"]

@@ -1,0 +1,221 @@
+"""Sequential algorithms against oracles: closed form, grid, enumeration under failures."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy import stats
+
+import jaxsbi
+from jaxsbi.algorithms.proposals import AtObservation, Defensive, PriorProposal, pool
+from jaxsbi.algorithms.regions import Region, Restricted, TruncatedPrior, truncated_normal
+
+FLOW = jaxsbi.nsf(layers=2, hidden=(50, 50))
+MIXTURE = jaxsbi.mdn()
+CASES = {
+    "apt": (jaxsbi.apt(), FLOW),
+    "apt, mixture": (jaxsbi.apt(), MIXTURE),
+    "snpe_a": (jaxsbi.snpe_a(), MIXTURE),
+    "snpe_b": (jaxsbi.snpe_b(), FLOW),
+    "tsnpe": (jaxsbi.tsnpe(), FLOW),
+}
+ROUNDS, N = 3, 2000
+
+
+def linear_gaussian(rng, n):
+    """θ ~ N(0, 0.1 I), x ~ N(θ, 0.1 I): θ | x ~ N(x/2, 0.05 I)."""
+    x_o = np.array([0.3, -0.2, 0.1])
+    prior = jaxsbi.gaussian(np.zeros(3), sd=np.full(3, 0.1**0.5))
+    exact = x_o / 2 + 0.05**0.5 * rng.normal(size=(n, 3))
+    return lambda k, t: t + 0.1**0.5 * jax.random.normal(k, (3,)), prior, x_o, exact
+
+
+def corner(rng, n):
+    """θ uniform on [0, 1]², x ~ N(θ, 0.1² I) seen beyond the corner (0, 1)."""
+    x_o, sd = np.array([-0.05, 1.1]), 0.1
+    prior = jaxsbi.box([0.0, 0.0], [1.0, 1.0])
+    low, high = (stats.norm.cdf((end - x_o) / sd) for end in (0, 1))
+    exact = x_o + sd * stats.norm.ppf(low + (high - low) * rng.uniform(size=(n, 2)))
+    return lambda k, t: t + sd * jax.random.normal(k, (2,)), prior, x_o, exact
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", [linear_gaussian, corner])
+@pytest.mark.parametrize("case", CASES)
+def test_three_rounds_reach_the_exact_posterior(case, problem):
+    """Both classifiers below 0.55; in the corner, the mass within 1 % of each bound within .02."""
+    algorithm, estimator = CASES[case]
+    simulate, prior, x_o, exact = problem(np.random.default_rng(0), 5000)
+    posterior = jaxsbi.infer(
+        jax.random.key(1), simulate, prior, x_o, algorithm=algorithm, rounds=ROUNDS,
+        simulations=N, estimator=estimator, progress=False,
+    )  # fmt: skip
+    theta = np.asarray(posterior.sample(jax.random.key(2), 5000))
+    score = jaxsbi.diagnostics.c2st(exact, theta)
+    assert score.worst < 0.55, score
+    if problem is corner:
+        for near in (lambda t: t < 0.01, lambda t: t > 0.99):
+            gap = near(theta).mean(axis=0) - near(exact).mean(axis=0)
+            assert np.all(np.abs(gap) < 0.02), gap
+
+
+class Table(nnx.Module):
+    """q(z | x), x one of two outcomes, constant in θ ~ U(0, 1) on each half."""
+
+    def __init__(self):
+        self.logits = nnx.Param(jnp.zeros((2, 2)))
+
+    def log_prob(self, z, x):
+        half = (z[0] > 0).astype(int)
+        log_share = jax.nn.log_softmax(self.logits[...][x[0].astype(int)])[half]
+        return log_share + jnp.log(2.0) + jax.scipy.stats.norm.logpdf(z[0])
+
+    def sample(self, key, x):
+        key_half, key_z = jax.random.split(key)
+        half = jax.random.categorical(key_half, self.logits[...][x[0].astype(int)])
+        size = jnp.abs(jax.random.normal(key_z, (1,)))
+        return jnp.where(half == 1, size, -size)
+
+
+@dataclass(frozen=True)
+class Tabular:
+    """An estimator that holds the posterior of the problem below exactly."""
+
+    def init(self, key, dim, moments):
+        return Table()
+
+    def spec(self):
+        return {"name": "tabular"}
+
+
+P_ONE, P_VALID = np.array([0.3, 0.6]), np.array([0.25, 0.95])
+"""p(x = 1 | half of θ) and p(valid | half of θ)."""
+
+
+def failing(key, theta):
+    """x in {0, 1} by the half in which θ lies; it fails by the half, too."""
+    key_x, key_valid = jax.random.split(key)
+    half = (theta > 0.5).astype(int)
+    x = jax.random.bernoulli(key_x, jnp.asarray(P_ONE)[half]).astype(float)
+    return jnp.where(jax.random.bernoulli(key_valid, jnp.asarray(P_VALID)[half]), x, jnp.nan)
+
+
+@pytest.mark.parametrize(
+    "case", ["npe", *(pytest.param(c, marks=pytest.mark.slow) for c in ("apt, mixture", "snpe_a")),
+             "apt", "snpe_b", "tsnpe"],
+)  # fmt: skip
+def test_failures_that_depend_on_theta_leave_the_posterior_right(case):
+    """p(half | x = 1, valid) by enumeration, .884; contrasts of valid rows only would give .68."""
+    algorithm, _ = CASES.get(case, (jaxsbi.npe(), None))
+    exact = P_ONE * P_VALID / np.sum(P_ONE * P_VALID)
+    estimator, simulations = (
+        (MIXTURE, 6000) if case in ("apt, mixture", "snpe_a") else (Tabular(), 6000)
+    )
+    posterior = jaxsbi.infer(
+        jax.random.key(0), failing, jaxsbi.box([0.0], [1.0]), jnp.ones(1), algorithm=algorithm,
+        rounds=3, simulations=simulations, estimator=estimator, progress=False,
+    )  # fmt: skip
+    share = np.mean(np.asarray(posterior.sample(jax.random.key(1), 40_000)) > 0.5)
+    assert abs(share - exact[1]) < 0.03, share
+
+
+BOX = jaxsbi.box([-1.0, -1.0], [1.0, 1.0])
+QUICK = jaxsbi.Training(max_epochs=3, anneal=1)
+SMALL = jaxsbi.mdn(components=2, hidden=(8,))
+SMALL_FLOW = jaxsbi.maf(layers=1, hidden=(8,))
+X_O = jnp.array([0.5, 0.2])
+
+
+def shift(key, theta):
+    """x ~ N(θ, 0.1² I)."""
+    return theta + 0.1 * jax.random.normal(key, theta.shape)
+
+
+def quick(algorithm, estimator=SMALL, simulate=shift, **options):
+    options = {"rounds": 2, "simulations": 400, "x_o": X_O} | options
+    return jaxsbi.infer(
+        jax.random.key(0), simulate, BOX, algorithm=algorithm, estimator=estimator,
+        training=QUICK, progress=False, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def truncated():
+    return quick(jaxsbi.tsnpe(epsilon=0.01), rounds=3)
+
+
+@pytest.mark.parametrize("algorithm", [jaxsbi.snpe_a(), jaxsbi.tsnpe(epsilon=0.01)], ids=str)
+def test_what_corrects_a_density_is_saved_with_it(algorithm, truncated, tmp_path):
+    posterior = truncated if algorithm.name == "tsnpe" else quick(algorithm)
+    posterior.save(tmp_path / "p")
+    again = jaxsbi.load(tmp_path / "p")
+    theta = posterior.sample(jax.random.key(2), 50)
+    np.testing.assert_array_equal(again.sample(jax.random.key(2), 50), theta)
+    np.testing.assert_array_equal(again.log_prob(theta), posterior.log_prob(theta))
+    assert again.algorithm == algorithm
+
+
+def test_a_truncated_posterior_is_normalised_over_nested_sets(truncated):
+    side = (np.arange(400) + 0.5) / 200 - 1
+    grid = jnp.stack(jnp.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    log_density = truncated.log_prob(grid)
+    np.testing.assert_allclose(jnp.exp(log_density).sum() / 200**2, 1.0, atol=0.02)
+    region = truncated.conditional.region
+    z = BOX.to_z(grid)
+    inside = jax.vmap(region.holds)(z)
+    assert int(region.count) == 2
+    assert not np.any(np.isfinite(log_density) & ~inside)
+    first = jax.vmap(replace(region, count=jnp.asarray(1)).holds)(z)
+    assert not np.any(inside & ~first)
+    assert 0 < inside.mean() <= first.mean() < 1
+    theta = truncated.sample(jax.random.key(0), 2000)
+    assert np.all(jax.vmap(region.holds)(BOX.to_z(theta)))
+
+
+def test_a_truncated_proposal_is_the_prior_inside_its_set():
+    """q = N(0, ½) in z: a set |z| ≤ a, in which draws of the proposal follow the prior."""
+
+    class Narrow(nnx.Module):
+        def __init__(self):
+            self.scale = nnx.Param(jnp.asarray(0.5))
+
+        def log_prob(self, z, x):
+            return jnp.sum(jax.scipy.stats.norm.logpdf(z, scale=self.scale[...]))
+
+        def sample(self, key, x):
+            return self.scale[...] * jax.random.normal(key, (1,))
+
+    prior = jaxsbi.box([0.0], [1.0])
+    region = Region.empty(Narrow(), prior, jnp.zeros(1), 2).cut(jax.random.key(0), Narrow(), 0.1)
+    z, found, _ = pool(jax.random.key(1), TruncatedPrior(prior, region), 20_000)
+    assert found == 20_000
+    end = 0.5 * stats.norm.ppf(0.95)
+    assert np.max(np.abs(z)) < 1.02 * end
+    law = stats.truncnorm(-end, end)
+    assert stats.kstest(np.asarray(z)[:, 0], law.cdf).pvalue > 1e-3
+    q = Restricted(Narrow(), region)
+    np.testing.assert_allclose(float(q.log_mass[...]), np.log(0.9), atol=0.02)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (3.0, 4.5), (-5.0, -4.0)])
+def test_truncated_normals_follow_their_law_in_both_tails(low, high):
+    ends = jnp.full((20_000,), low), jnp.full((20_000,), high)
+    u = np.asarray(truncated_normal(jax.random.key(0), *ends), float)
+    assert stats.kstest(u, stats.truncnorm(low, high).cdf).pvalue > 1e-3
+
+
+def test_a_defensive_proposal_is_the_mixture_that_it_is_drawn_from():
+    """E_g f = E_p [f g/p], for f the squared length."""
+    density = SMALL.init(jax.random.key(0), 2, quick(jaxsbi.npe(), rounds=1).moments)
+    base = AtObservation.of(density, BOX, X_O)
+    proposal = Defensive(base, jnp.asarray(0.3))
+    keys = jax.random.split(jax.random.key(1), 50_000)
+    z = jax.vmap(proposal.sample)(keys)
+    from_prior = jax.vmap(PriorProposal(BOX).sample)(keys)
+    ratio = jnp.exp(jax.vmap(proposal.log_ratio)(from_prior))
+    np.testing.assert_allclose(jnp.mean(ratio), 1.0, atol=0.03)
+    weighed = jnp.mean(ratio * jnp.sum(from_prior**2, axis=1))
+    np.testing.assert_allclose(jnp.mean(jnp.sum(z**2, axis=1)), weighed, rtol=0.05)
