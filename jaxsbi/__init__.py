@@ -2,6 +2,8 @@
 
 from jaxsbi import diagnostics
 from jaxsbi.algorithms import npe
+from jaxsbi.embeddings import cnn, deepset, mlp, rnn
+from jaxsbi.ensembles import ensemble
 from jaxsbi.estimators import maf, mdn, nsf
 from jaxsbi.posteriors import load
 from jaxsbi.priors import Prior, box, gaussian
@@ -13,7 +15,10 @@ __all__ = [
     "Prior",
     "Training",
     "box",
+    "cnn",
+    "deepset",
     "diagnostics",
+    "ensemble",
     "fit",
     "gaussian",
     "host",
@@ -21,8 +26,10 @@ __all__ = [
     "load",
     "maf",
     "mdn",
+    "mlp",
     "npe",
     "nsf",
     "predict",
+    "rnn",
     "simulate",
 ]

@@ -16,6 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxsbi.dataset import Simulations
+from jaxsbi.ensembles import memberwise
 from jaxsbi.types import Loss, PRNGKey
 
 
@@ -72,7 +73,7 @@ def advance(
     n_train, n_held_out = (jnp.sum(rows, dtype=jnp.int32) for rows in (train, held_out))
     held_out_order = jnp.argsort(~held_out, stable=True)
 
-    def mean_loss(params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
+    def mean_loss(loss: Loss, params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
         conditional = nnx.merge(graphdef, params, constants)
         rows = jax.tree.map(lambda leaf: leaf[index], simulations.rows)
         per_row = jnp.where(weight > 0, loss(key, conditional, rows, simulations), 0.0)
@@ -94,7 +95,7 @@ def advance(
         def step(b: Array, carry: tuple) -> tuple:
             (params, average, opt), total = carry
             index, weight = batch_of(order, b, n_train)
-            value, grads = jax.value_and_grad(mean_loss)(
+            value, grads = jax.value_and_grad(partial(mean_loss, memberwise(loss)))(
                 params, jax.random.fold_in(key_loss, b), index, weight
             )
             updates, opt = optimizer.update(grads, opt, params)
@@ -116,7 +117,7 @@ def advance(
 
         def add(b: Array, total: Array) -> Array:
             index, weight = batch_of(held_out_order, b, n_held_out)
-            value = mean_loss(params, jax.random.fold_in(key, b), index, weight)
+            value = mean_loss(loss, params, jax.random.fold_in(key, b), index, weight)
             return total + value * jnp.sum(weight)
 
         total = jax.lax.fori_loop(0, batches, add, jnp.zeros((), state.losses.dtype))
