@@ -2,6 +2,8 @@
 
 from jaxsbi import diagnostics
 from jaxsbi.algorithms import apt, npe, snpe_a, snpe_b, tsnpe
+from jaxsbi.embeddings import cnn, deepset, mlp, rnn
+from jaxsbi.ensembles import ensemble
 from jaxsbi.estimators import maf, mdn, nsf
 from jaxsbi.priors import Prior, box, gaussian
 from jaxsbi.rounds import fit, infer
@@ -14,7 +16,10 @@ __all__ = [
     "Training",
     "apt",
     "box",
+    "cnn",
+    "deepset",
     "diagnostics",
+    "ensemble",
     "fit",
     "gaussian",
     "host",
@@ -22,9 +27,11 @@ __all__ = [
     "load",
     "maf",
     "mdn",
+    "mlp",
     "npe",
     "nsf",
     "predict",
+    "rnn",
     "simulate",
     "snpe_a",
     "snpe_b",

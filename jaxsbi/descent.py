@@ -16,7 +16,11 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxsbi.dataset import Simulations
+from jaxsbi.ensembles import memberwise
 from jaxsbi.types import Loss, PRNGKey
+
+LEAST_STEPS = 20
+"""An epoch is one pass over the training rows, or several where they make fewer steps."""
 
 
 class Descent(NamedTuple):
@@ -81,9 +85,10 @@ def advance(
     held_out = (weights > 0) & simulations.validation
     n_train, n_held_out = (jnp.sum(rows, dtype=jnp.int32) for rows in (train, held_out))
     batches = jnp.maximum(jnp.minimum(n_train, schedule.epoch_rows) // batch_size, 1)
+    passes = -(-LEAST_STEPS // batches)
     held_out_order = jnp.argsort(~held_out, stable=True)
 
-    def mean_loss(params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
+    def mean_loss(loss: Loss, params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
         conditional = nnx.merge(graphdef, params, constants)
         per_row = jnp.where(weight > 0, loss(key, conditional, index, simulations), 0.0)
         return jnp.sum(per_row * weights[index]) / jnp.maximum(jnp.sum(weight), 1)
@@ -94,36 +99,40 @@ def advance(
         return order[jnp.minimum(position, length - 1)], weight
 
     def train_epoch(key: PRNGKey, state: Descent) -> tuple[tuple[PyTree, ...], Array]:
-        key_order, key_loss = jax.random.split(key)
-        lottery = jax.random.uniform(key_order, train.shape)
-        order = jnp.argsort(jnp.where(train, lottery, 2.0))
         into_last = jnp.maximum(state.epoch - state.last_phase, 0)
         step_size = 1 - into_last / schedule.anneal
 
-        def step(b: Array, carry: tuple) -> tuple:
-            (params, average, opt), total = carry
-            index, weight = batch_of(order, b, n_train)
-            value, grads = jax.value_and_grad(mean_loss)(
-                params, jax.random.fold_in(key_loss, b), index, weight
-            )
-            updates, opt = optimizer.update(grads, opt, params)
-            kept = 1 - step_size * schedule.shrinkage[state.rung]
-            params = jax.tree.map(lambda p, u: kept * p + step_size * u, params, updates)
-            # a young average forgets its start
-            count = state.step + b
-            forget = 1 - jnp.minimum(schedule.average, (1 + count) / (10 + count))
-            average = jax.tree.map(lambda a, p: a + forget * (p - a), average, params)
-            return (params, average, opt), total + value
+        def one_pass(number: Array, carry: tuple) -> tuple:
+            key_order, key_loss = jax.random.split(jax.random.fold_in(key, number))
+            lottery = jax.random.uniform(key_order, train.shape)
+            order = jnp.argsort(jnp.where(train, lottery, 2.0))
+
+            def step(b: Array, carry: tuple) -> tuple:
+                (params, average, opt), total = carry
+                index, weight = batch_of(order, b, n_train)
+                value, grads = jax.value_and_grad(partial(mean_loss, memberwise(loss)))(
+                    params, jax.random.fold_in(key_loss, b), index, weight
+                )
+                updates, opt = optimizer.update(grads, opt, params)
+                kept = 1 - step_size * schedule.shrinkage[state.rung]
+                params = jax.tree.map(lambda p, u: kept * p + step_size * u, params, updates)
+                # a young average forgets its start
+                count = state.step + number * batches + b
+                forget = 1 - jnp.minimum(schedule.average, (1 + count) / (10 + count))
+                average = jax.tree.map(lambda a, p: a + forget * (p - a), average, params)
+                return (params, average, opt), total + value
+
+            return jax.lax.fori_loop(0, batches, step, carry)
 
         zero = jnp.zeros((), state.losses.dtype)
         start = (state.params, state.average, state.optimizer)
-        weights, total = jax.lax.fori_loop(0, batches, step, (start, zero))
-        return weights, total / batches
+        weights, total = jax.lax.fori_loop(0, passes, one_pass, (start, zero))
+        return weights, total / (passes * batches)
 
     def validate(key: PRNGKey, params: PyTree) -> Array:
         def add(b: Array, total: Array) -> Array:
             index, weight = batch_of(held_out_order, b, n_held_out)
-            value = mean_loss(params, jax.random.fold_in(key, b), index, weight)
+            value = mean_loss(loss, params, jax.random.fold_in(key, b), index, weight)
             return total + value * jnp.sum(weight)
 
         whole = -(-n_held_out // batch_size)
@@ -147,7 +156,7 @@ def advance(
             params=params,
             average=average,
             optimizer=opt,
-            step=state.step + batches,
+            step=state.step + passes * batches,
             rung=rung,
             best=best,
             best_rung=best_rung,

@@ -18,6 +18,8 @@ from jaxtyping import Array, Float
 
 from jaxsbi.bijectors import MaskedAutoregressive, RationalQuadraticSpline
 from jaxsbi.dataset import Moments
+from jaxsbi.embeddings import EMBEDDINGS
+from jaxsbi.ensembles import ensemble
 from jaxsbi.mixtures import Mixture
 from jaxsbi.networks import (
     MADE,
@@ -28,7 +30,6 @@ from jaxsbi.networks import (
     bounded,
     check_size,
     check_sizes,
-    mlp,
 )
 from jaxsbi.types import Data, Estimator, PRNGKey
 
@@ -239,7 +240,6 @@ def nsf(
 
 
 FACTORIES = {"mdn": mdn, "maf": maf, "nsf": nsf}
-EMBEDDINGS = {"mlp": mlp}
 
 
 def from_spec(spec: dict[str, Any], embedding: Embedding | None = None) -> Estimator:
@@ -249,8 +249,11 @@ def from_spec(spec: dict[str, Any], embedding: Embedding | None = None) -> Estim
     """
     options = dict(spec)
     name, stored = options.pop("name", None), options.pop("embedding", None)
+    if name == "ensemble":
+        return ensemble(from_spec(options["estimator"], embedding), options["members"])
     if name not in FACTORIES:
-        raise ValueError(f"spec names the estimator {name!r}, expected one of {list(FACTORIES)}")
+        known = [*FACTORIES, "ensemble"]
+        raise ValueError(f"spec names the estimator {name!r}, expected one of {known}")
     if embedding is None and stored is not None:
         settings = dict(stored)
         kind = settings.pop("name", None)

@@ -1,4 +1,4 @@
-"""Networks: standardisation, embeddings and the masked conditioner, as flax.nnx modules.
+"""Networks: standardisation, perceptrons and the masked conditioner, as flax.nnx modules.
 
 Modules act on one example. Trained arrays are `nnx.Param`, every other array is a `Constant`;
 sizes, orders and functions are static, so two modules of one specification share a compilation.
@@ -103,11 +103,6 @@ def _softclip(u: Array) -> Array:
     return jnp.where(excess > 0, jnp.sign(u) * (LINEAR_RANGE + jnp.log1p(excess)), u)
 
 
-def _ravel(values: Data, defined: Data) -> Float[Array, " c"]:
-    leaves = jax.tree.leaves(values) + [1 - leaf for leaf in jax.tree.leaves(defined)]
-    return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
-
-
 class Dense(nnx.Module):
     """y = x W + b; W from N(0, 1/fan-in), or 0."""
 
@@ -138,34 +133,6 @@ class MLP(nnx.Module):
             if not (self.linear_output and number == len(self.layers)):
                 h = nnx.silu(h)
         return h
-
-
-class _FlatMLP(nnx.Module):
-    def __init__(self, rngs: nnx.Rngs, inputs: int, hidden: Sequence[int], features: int) -> None:
-        self.net = MLP(rngs.params(), inputs, hidden, features)
-
-    def __call__(self, values: Data, defined: Data) -> Float[Array, " c"]:
-        return self.net(_ravel(values, defined))
-
-
-@dataclass(frozen=True)
-class _MLPEmbedding:
-    hidden: tuple[int, ...]
-    features: int
-
-    def __call__(self, rngs: nnx.Rngs, example: tuple[Data, Data]) -> nnx.Module:
-        return _FlatMLP(rngs, _ravel(*example).size, self.hidden, self.features)
-
-    def spec(self) -> dict[str, Any]:
-        return {"name": "mlp", "hidden": list(self.hidden), "features": self.features}
-
-
-def mlp(hidden: Sequence[int] = (50, 50), features: int = 20) -> Embedding:
-    """Embedding x ↦ context (features,): the flattened x through a perceptron, trained jointly.
-
-    Errors: ValueError for sizes that are not positive integers.
-    """
-    return _MLPEmbedding(check_sizes("hidden", hidden), check_size("features", features))
 
 
 def bounded(value: Array, limit: float) -> Array:

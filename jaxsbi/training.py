@@ -33,6 +33,9 @@ DECAYS = (10.0, 1.0, 0.1, 0.01)
 class Training:
     """How a density is trained; the defaults serve every problem of the library.
 
+    An epoch is one pass over the training rows, or as many as it takes to make 20 steps, so that
+    averages settle and patience means the same where rows are few.
+
     optimizer: any optax transformation; default Adam at `learning_rate`, gradients clipped.
     weight_decay: share of the weights, times the learning rate, that they lose in each step. One
         number, or a path of them, strong to weak: the next begins where no epoch gets better any

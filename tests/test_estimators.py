@@ -13,14 +13,16 @@ from flax import nnx
 from scipy import stats
 
 from jaxsbi.dataset import Moments, moments
+from jaxsbi.embeddings import deepset, mlp
+from jaxsbi.ensembles import ensemble
 from jaxsbi.estimators import from_spec, maf, mdn, nsf, orders
-from jaxsbi.networks import mlp
 from jaxsbi.types import Estimator
 
 ESTIMATORS = {
     "mdn": mdn(components=3, hidden=(20,)),
     "maf": maf(layers=3, hidden=(20, 20)),
     "nsf": nsf(layers=2, hidden=(20, 20), bins=6),
+    "ensemble": ensemble(maf(layers=2, hidden=(10,)), members=3),
 }
 each_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
 each_flow = pytest.mark.parametrize("name", ["maf", "nsf"])
@@ -211,8 +213,9 @@ def test_equal_specifications_share_a_graph_definition(estimator: Estimator) -> 
         mdn(4, (10,), mlp((8,), 3)),
         maf(2, (7, 9)),
         nsf(layers=1, hidden=(5,), bins=3, embedding=mlp()),
+        ensemble(maf(2, (7,), embedding=deepset((4,), 3)), members=2),
     ],
-    ids=["mdn", "maf", "nsf"],
+    ids=["mdn", "maf", "nsf", "ensemble"],
 )
 def test_specifications_survive_json(estimator: Estimator) -> None:
     restored = from_spec(json.loads(json.dumps(estimator.spec())))

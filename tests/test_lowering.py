@@ -9,9 +9,10 @@ from flax import nnx
 from jaxsbi.algorithms import npe
 from jaxsbi.compilation import lifted
 from jaxsbi.dataset import empty, moments
-from jaxsbi.descent import Schedule, advance
+from jaxsbi.descent import advance
 from jaxsbi.estimators import maf, mdn, nsf
-from jaxsbi.training import Training, start
+from jaxsbi.priors import gaussian
+from jaxsbi.training import Training, schedule_of, start
 
 ESTIMATORS = {
     "mdn": mdn(components=2, hidden=(8,)),
@@ -24,19 +25,23 @@ ESTIMATORS = {
 def test_a_slice_of_training_lowers_for_every_platform(estimator):
     training, algorithm, rows = Training(batch_size=16, max_epochs=30), npe(), jnp.ones((200, 3))
     rows = rows.at[:].set(jax.random.normal(jax.random.key(0), rows.shape))
-    conditional = algorithm.init(jax.random.key(1), estimator, 2, moments(rows, np.ones(200, bool)))
+    prior = gaussian([0.0, 0.0], sd=[1.0, 1.0])
+    scale = moments(rows, np.ones(200, bool))
+    conditional = algorithm.init(jax.random.key(1), estimator, prior, scale)
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
-    schedule = Schedule(*(jnp.asarray(getattr(training, name)) for name in Schedule._fields))
+    weights, schedule = jnp.ones(200), schedule_of(training)
     simulations = empty(200, 2, jax.ShapeDtypeStruct((3,), jnp.float32))
 
-    def piece(key, constants, state, simulations, schedule, epochs):
+    def piece(key, constants, state, simulations, weights, schedule, epochs):
         return advance(
-            key, graphdef, constants, algorithm.loss, training.optimizer, training.batch_size,
-            state, simulations, schedule, epochs,
+            key, graphdef, constants, algorithm.first_loss(), training.optimizer,
+            training.batch_size, state, simulations, weights, schedule, epochs,
         )  # fmt: skip
 
     state = start(params, training)
-    arguments = (jax.random.key(2), constants, state, simulations, schedule, jnp.asarray(3))
+    arguments = (
+        jax.random.key(2), constants, state, simulations, weights, schedule, jnp.asarray(3)
+    )  # fmt: skip
     exported = jax.export.export(jax.jit(piece), platforms=("cpu", "cuda", "tpu"))(*arguments)
     shapes = [leaf.shape for leaf in jax.tree.leaves(state)]
     assert [a.shape for a in exported.out_avals] == shapes

@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from scipy.stats import norm
 
 from jaxsbi.dataset import SCORES, Moments, moments
-from jaxsbi.networks import MADE, MLP, Constant, NormalScores, Standardise, mlp
+from jaxsbi.networks import MADE, MLP, Constant, NormalScores, Standardise
 
 
 def location_scale(location: PyTree, scale: PyTree) -> Moments:
@@ -145,26 +145,3 @@ def test_mlp_with_one_linear_layer_is_linear() -> None:
     net = MLP(jax.random.key(0), 3, (), 2)
     a, b = jnp.array([1.0, 2.0, 3.0]), jnp.array([-1.0, 0.5, 2.0])
     np.testing.assert_allclose(net(a) + net(b), net(a + b) + net(jnp.zeros(3)), atol=1e-6)
-
-
-def test_mlp_embedding_takes_values_and_mask_of_a_tree() -> None:
-    values = {"a": jnp.ones((2, 2)), "b": jnp.ones(3)}
-    undefined = jax.tree.map(jnp.zeros_like, values)
-    module = mlp(hidden=(8,), features=4)(nnx.Rngs(0), (values, values))
-    context = module(values, values)
-    assert context.shape == (4,)
-    assert not jnp.allclose(context, module(values, undefined))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"hidden": (50, 0)}, r"hidden\[1\] must be an integer of at least 1, got 0"),
-        ({"hidden": ()}, r"hidden must be a tuple of layer sizes such as \(50, 50\), got \(\)"),
-        ({"hidden": 50}, "hidden must be a tuple of layer sizes"),
-        ({"features": 2.5}, "features must be an integer of at least 1, got 2.5"),
-    ],
-)
-def test_mlp_rejects_sizes_by_name(arguments: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        mlp(**arguments)

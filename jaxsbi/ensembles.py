@@ -1,0 +1,101 @@
+"""Ensembles: q(z | x) = 1/M Σ_m q_m(z | x), its members trained side by side in one program.
+
+Members differ in their first weights. Each learns by its own loss, as if alone, while validation
+looks at their mixture: what the members get wrong in different ways cancels in it, so it is the
+better density, and the better calibrated one, where simulations are few. Lakshminarayanan et al.
+2017, arXiv:1612.01474; Hermans et al. 2022, arXiv:2110.06581.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from jaxsbi.arguments import check_count
+from jaxsbi.dataset import Moments, Simulations
+from jaxsbi.types import Conditional, Data, Estimator, Loss, PRNGKey
+
+Result = TypeVar("Result")
+
+
+class Members(nnx.Module):
+    """M densities of one structure; the trained arrays of `stacked` have a leading axis M."""
+
+    def __init__(
+        self, key: PRNGKey, number: int, dim: int, moments: Moments, estimator: Estimator
+    ) -> None:
+        self.number = number
+
+        def weights(key: PRNGKey) -> nnx.State:
+            return nnx.split(estimator.init(key, dim, moments), nnx.Param, ...)[1]
+
+        keys = jax.random.split(key, number)
+        graphdef, _, constants = nnx.split(estimator.init(keys[0], dim, moments), nnx.Param, ...)
+        self.stacked = nnx.merge(graphdef, jax.vmap(weights)(keys), constants)
+
+    def each(self, function: Callable[[Conditional], Result]) -> Result:
+        """function(q_m), m = 1 … M, results stacked along a leading axis."""
+        graphdef, params, constants = nnx.split(self.stacked, nnx.Param, ...)
+        return jax.vmap(lambda p: function(nnx.merge(graphdef, p, constants)))(params)
+
+    def log_prob(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
+        """log q(z | x) = log 1/M Σ_m q_m(z | x)."""
+        log_q = self.each(lambda member: member.log_prob(z, x))
+        return jax.nn.logsumexp(log_q) - math.log(self.number)
+
+    def sample(self, key: PRNGKey, x: Data) -> Float[Array, " d"]:
+        """z ~ q(· | x): a draw of each member, and one of them at random."""
+        key_member, key_draw = jax.random.split(key)
+        draws = self.each(lambda member: member.sample(key_draw, x))
+        return draws[jax.random.randint(key_member, (), 0, self.number)]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What `ensemble` returns: an estimator and how many densities of it to train."""
+
+    estimator: Estimator
+    members: int
+
+    def init(self, key: PRNGKey, dim: int, moments: Moments) -> Members:
+        return Members(key, self.members, dim, moments, self.estimator)
+
+    def spec(self) -> dict[str, Any]:
+        return {"name": "ensemble", "members": self.members, "estimator": self.estimator.spec()}
+
+
+def ensemble(estimator: Estimator, members: int = 5) -> Estimator:
+    """q(z | x) = 1/M Σ_m q_m(z | x): M densities of one estimator, trained in one program.
+
+    Each starts from other weights and follows its own loss; what is kept are the weights whose
+    mixture is best on the held-out rows.
+
+    Errors: ValueError for a member count below 1, or an `estimator` that is no estimator.
+    """
+    if not hasattr(estimator, "init") or isinstance(estimator, type):
+        raise ValueError(f"estimator must be a value such as jaxsbi.nsf(), got {estimator!r}")
+    return Ensemble(estimator, check_count("members", members))
+
+
+def memberwise(loss: Loss) -> Loss:
+    """The mean of an ensemble's losses over its members; any other density's loss as it is."""
+
+    def mean(
+        key: PRNGKey,
+        conditional: Conditional,
+        index: Int[Array, " batch"],
+        simulations: Simulations,
+    ) -> Float[Array, " batch"]:
+        if not isinstance(conditional, Members):
+            return loss(key, conditional, index, simulations)
+        each = conditional.each(lambda member: loss(key, member, index, simulations))
+        return jnp.mean(each, axis=0)
+
+    return mean
