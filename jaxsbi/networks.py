@@ -160,7 +160,8 @@ class MADE(nnx.Module):
     Perceptrons whose weights are masked so that the Jacobian is triangular in a network's order;
     the outputs start at 0. Germain et al. 2015, arXiv:1502.03509, eqs. 12–13, with hidden units
     of degree 0, which see the context alone, so that it also serves the first coordinate, and
-    d = 1. The L networks are kept as one array per layer: fewer, larger kernels in a descent.
+    d = 1. The first parameter also has a part linear in z_{<i} and context, which learns nearly
+    Gaussian posteriors from few rows. The L networks are one array per layer, in few large kernels.
 
     orders: each network's coordinates from the first to the last.
     sections: numbers of parameters per coordinate; a call returns one array (s, d) for each.
@@ -178,10 +179,13 @@ class MADE(nnx.Module):
         self.orders, self.sizes, self.sections = tuple(orders), hidden, sections
         keys = jax.random.split(key, len(hidden) + 1)
         masks = _masks(self.orders, hidden)
-        self.context = Dense(keys[0], context, n * hidden[0])
-        self.kernels = nnx.List(
-            [nnx.Param(_masked_normal(k, m)) for k, m in zip(keys[1:], masks[:-1], strict=True)]
-        )
+        self.context = Dense(keys[0], context, n * (hidden[0] + d))
+        kernels = [_masked_normal(k, m) for k, m in zip(keys[1:], masks[:-1], strict=True)]
+        # the linear part, the last d columns, starts at 0
+        kernels[0] = kernels[0].at[:, :, hidden[0] :].set(0)
+        of_context = self.context.kernel[...].reshape(context, n, -1)
+        self.context.kernel[...] = of_context.at[:, :, hidden[0] :].set(0).reshape(context, -1)
+        self.kernels = nnx.List(map(nnx.Param, kernels))
         self.biases = nnx.List([nnx.Param(jnp.zeros((n, size))) for size in hidden[1:]])
         self.outputs = nnx.List([nnx.Param(jnp.zeros((n, hidden[-1], s * d))) for s in sections])
         self.output_biases = nnx.List([nnx.Param(jnp.zeros((n, s * d))) for s in sections])
@@ -224,7 +228,8 @@ def _unstack(array: Float[Array, "n ..."]) -> list[Array]:
 class Conditioner:
     """One masked network given its context: z ↦ parameters, at once or one coordinate at a time.
 
-    The state of the latter is the first layer's sum over the context and the coordinates known.
+    The state of the latter is the first layer's sum over the context and the coordinates known,
+    and behind it, one number for each coordinate, the linear part.
     """
 
     order: tuple[int, ...]
@@ -236,18 +241,21 @@ class Conditioner:
     sections: tuple[int, ...]
 
     def __call__(self, z: Float[Array, " d"]) -> tuple[Float[Array, "s d"], ...]:
-        h = self._hidden(self.start + z @ self.kernels[0])
-        return tuple(
+        first = self.start + z @ self.kernels[0]
+        h = self._hidden(first)
+        outputs = [
             (h @ kernel + bias).reshape(s, -1)
             for s, kernel, bias in zip(self.sections, self.outputs, self.output_biases, strict=True)
-        )
+        ]
+        return _add_to_first(outputs, first[None, -z.size :])
 
     def row(self, state: Float[Array, " h"], i: Int[Array, ""]) -> tuple[Float[Array, " s"], ...]:
         h = self._hidden(state)
-        return tuple(
+        outputs = [
             h @ kernel.reshape(h.size, s, -1)[:, :, i] + bias.reshape(s, -1)[:, i]
             for s, kernel, bias in zip(self.sections, self.outputs, self.output_biases, strict=True)
-        )
+        ]
+        return _add_to_first(outputs, state[None, -len(self.order) :][:, i])
 
     def extend(
         self, state: Float[Array, " h"], i: Int[Array, ""], z_i: Float[Array, ""]
@@ -255,15 +263,21 @@ class Conditioner:
         return state + z_i * self.kernels[0][i]
 
     def _hidden(self, first: Float[Array, " h"]) -> Float[Array, " h"]:
-        h = nnx.silu(first)
+        h = nnx.silu(first[: -len(self.order)])
         for kernel, bias in zip(self.kernels[1:], self.biases, strict=True):
             h = nnx.silu(h @ kernel + bias)
         return h
 
 
+def _add_to_first(sections: list[Array], row: Float[Array, "1 ..."]) -> tuple[Array, ...]:
+    """The sections (s, …), `row` added to the first row of the first."""
+    rest = [(0, 0)] * (row.ndim - 1)
+    return (sections[0] + jnp.pad(row, [(0, len(sections[0]) - 1), *rest]), *sections[1:])
+
+
 @functools.lru_cache(maxsize=256)
 def _masks(orders: tuple[tuple[int, ...], ...], hidden: tuple[int, ...]) -> list[np.ndarray]:
-    """1 where a unit may see another, (L, in, out) for each layer.
+    """1 where a unit may see another, (L, in, out) for each layer, the linear part in the first.
 
     Hidden degrees are spread evenly over 0, …, d − 1.
     """
@@ -271,6 +285,8 @@ def _masks(orders: tuple[tuple[int, ...], ...], hidden: tuple[int, ...]) -> list
     position = np.argsort(orders, axis=1)
     degrees = [np.arange(n) * d // n for n in hidden]
     first = degrees[0][None, None, :] > position[:, :, None]
+    linear = position[:, None, :] > position[:, :, None]
+    first = np.concatenate([np.broadcast_to(first, (*position.shape, hidden[0])), linear], axis=2)
     between = [
         np.broadcast_to(after[None, :] >= before[:, None], (len(orders), len(before), len(after)))
         for before, after in zip(degrees[:-1], degrees[1:], strict=True)

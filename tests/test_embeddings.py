@@ -126,9 +126,8 @@ SIMULATORS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["cnn", *(pytest.param(n, marks=pytest.mark.slow) for n in ("rnn", "deepset"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIMULATORS)
 def test_an_embedded_posterior_is_its_closed_form(name: str) -> None:
     """x = θ T + noise, c = θ' + noise: θ | x ~ N(T·x / (1 + T·T), 1/(1 + T·T)), θ' | c likewise."""
     embedding, template = SIMULATORS[name]
