@@ -85,7 +85,7 @@ def advance(
     held_out = (weights > 0) & simulations.validation
     n_train, n_held_out = (jnp.sum(rows, dtype=jnp.int32) for rows in (train, held_out))
     batches = jnp.maximum(jnp.minimum(n_train, schedule.epoch_rows) // batch_size, 1)
-    passes = -(-LEAST_STEPS // batches)
+    passes = -(-LEAST_STEPS // jnp.maximum(n_train // batch_size, 1))
     held_out_order = jnp.argsort(~held_out, stable=True)
 
     def mean_loss(loss: Loss, params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
