@@ -20,7 +20,7 @@ LAYERS = (
         "maximum",
         "arguments",
     ),
-    ("priors", "dataset", "bijectors", "gaussians"),
+    ("priors", "dataset", "bijectors", "gaussians", "mcmc"),
     ("networks", "observations", "records", "simulation"),
     ("mixtures", "descent"),
     ("estimators", "losses"),
@@ -28,8 +28,7 @@ LAYERS = (
     ("validity",),
     ("algorithms",),
     ("learning", "storage"),
-    ("collecting",),
-    ("rounds", "diagnostics", "plotting"),
+    ("priors", "dataset", "bijectors", "gaussians", "mcmc"),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 
