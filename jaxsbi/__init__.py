@@ -1,7 +1,7 @@
 """jaxsbi: posteriors of mechanistic models from simulations, compiled by JAX throughout."""
 
-from jaxsbi import diagnostics
-from jaxsbi.algorithms import apt, npe, snpe_a, snpe_b, tsnpe
+from jaxsbi import diagnostics, reference
+from jaxsbi.algorithms import apt, nle, npe, nre, snpe_a, snpe_b, tsnpe
 from jaxsbi.estimators import maf, mdn, nsf
 from jaxsbi.priors import Prior, box, gaussian
 from jaxsbi.rounds import fit, infer
@@ -22,9 +22,12 @@ __all__ = [
     "load",
     "maf",
     "mdn",
+    "nle",
     "npe",
+    "nre",
     "nsf",
     "predict",
+    "reference",
     "simulate",
     "snpe_a",
     "snpe_b",

@@ -1,7 +1,8 @@
-"""Markov chains in z: a population tempered from the prior to the posterior, and NUTS on it.
+"""Markov chains in z: a population tempered from the prior to the posterior, and HMC on it.
 
 π_β(z) ∝ p(z) L(z)^β, β from 0 to 1. The population weighs separate modes, which no single chain
-does; NUTS then draws as many rows from it as are asked for. Pure functions, to be jitted.
+does; Hamiltonian Monte Carlo then draws as many rows from it as are asked for. A trajectory is as
+long for all chains, so that none waits for another. Pure functions, to be jitted.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from jaxsbi.types import PRNGKey
 PARTICLES, CROWD = 1024, 16
 """Size of a population, and prior draws for each of its particles."""
 MOVES, THIN = 3, 3
-"""NUTS transitions at each temperature, and between two rows of one chain."""
+"""Transitions at each temperature, and between two rows of one chain."""
 TARGET_ESS, ACCEPTANCE, GAIN = 0.5, 0.8, 0.4
-MAX_DOUBLINGS = 7
+LONGEST, MOST_STEPS = np.pi, 64
+"""Trajectories last U(0, π) in units of the population's spread, by so many steps at most."""
 LANES = 128
-"""Chains advanced together on CPU: a trajectory waits for the longest among them."""
+"""Chains advanced together: on CPU larger kernels are slower, and the step follows each crowd."""
 LEAST = -1e30
 """Stands in for a log-likelihood of −inf or NaN, finite so that its multiples stay numbers."""
 
@@ -39,7 +41,7 @@ class Population(NamedTuple):
     """Equally weighted draws z (P, d) from π₁, in random order, and what was learned on the way.
 
     log_evidence: log ∫ p(z) L(z) dz, by the sequence of importance weights.
-    step_size, covariance: NUTS's, tuned to π₁.
+    step_size, covariance: of the chains, tuned to π₁.
     stages: temperatures passed.
     """
 
@@ -67,9 +69,9 @@ def temper(
     """Adaptive tempered sequential Monte Carlo, from prior draws to π₁.
 
     Every step raises β as far as the effective sample size stays at half the population,
-    resamples, and moves each particle by NUTS, whose metric and step come from the population.
+    resamples, and moves each particle by chains whose metric and step come from the population.
     The first step resamples among all N prior draws, so that it reaches far.
-    Del Moral et al. 2006 (JRSS B 68:411); Hoffman & Gelman 2014 (JMLR 15:1593).
+    Del Moral et al. 2006 (JRSS B 68:411); Neal 2011 (Handbook of MCMC, ch. 5).
     """
     dim = prior_draws.shape[1]
     likelihoods = partial(_in_lanes, partial(_bounded, log_likelihood))
@@ -120,24 +122,17 @@ def temper(
     return Population(z, log_evidence, step_size, covariance, stages)
 
 
-def walk(
-    key: PRNGKey, log_density: LogDensity, population: Population, chains: int, length: int
-) -> Float[Array, "length chains d"]:
-    """Chains of NUTS from particles of the population, `THIN` transitions between two rows.
+def begin(key: PRNGKey, population: Population, chains: int) -> Float[Array, "chains d"]:
+    """Some particles of the population at random, none twice: the starts of chains."""
+    return population.z[jax.random.permutation(key, population.z.shape[0])[:chains]]
 
-    Chain i depends on (key, i) and on the population only. At most P chains.
-    """
-    size = population.z.shape[0]
-    key_start, key_move = jax.random.split(key)
-    z = population.z[jax.random.permutation(key_start, size)[:chains]]
 
-    def row(z: Array, key: Array) -> tuple[Array, Array]:
-        step_size, covariance = population.step_size, population.covariance
-        z, _ = move(key, log_density, z, step_size, covariance, THIN)
-        return z, z
-
-    keys = jax.vmap(partial(jax.random.fold_in, key_move))(jnp.arange(length))
-    return jax.lax.scan(row, z, keys)[1]
+def advance(
+    key: PRNGKey, log_density: LogDensity, population: Population, z: Float[Array, "chains d"]
+) -> Float[Array, "chains d"]:
+    """The next row of every chain, `THIN` transitions on. Chain i depends on (key, i)."""
+    step_size, covariance = population.step_size, population.covariance
+    return move(key, log_density, z, step_size, covariance, THIN)[0]
 
 
 def converged(chains: Float[Array, "length chains d"]) -> Convergence:
@@ -155,25 +150,28 @@ def move(
     transitions: int,
     gain: float = 0.0,
 ) -> tuple[Float[Array, "n d"], Float[Array, ""]]:
-    """z after some transitions of NUTS, and the step size.
+    """z after some transitions of Hamiltonian Monte Carlo, and the step size.
 
     With a gain γ > 0 the step follows the acceptance rate a of the rows before: log ε grows by
     γ (a − 0.8) after every transition of `LANES` rows. Otherwise row i depends on (key, i, z_i)
     only.
     """
-    kernel = blackjax.nuts.build_kernel()
+    kernel = blackjax.hmc.build_kernel()
     n, lanes = z.shape[0], min(LANES, z.shape[0])
     crowd = n if jax.default_backend() != "cpu" and not gain else lanes
 
     def of_crowd(log_step: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
         keys, z = rows
-        states = jax.vmap(partial(blackjax.nuts.init, logdensity_fn=log_density))(z)
+        states = jax.vmap(partial(blackjax.hmc.init, logdensity_fn=log_density))(z)
 
         def transition(carry: tuple, number: Array) -> tuple[tuple, None]:
             states, log_step = carry
             now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
+            duration = jax.random.uniform(jax.random.fold_in(key, number), maxval=LONGEST)
+            steps = jnp.ceil(duration * jnp.exp(-log_step)).astype(jnp.int32)
+            steps = jnp.clip(steps, 1, MOST_STEPS)
             states, info = jax.vmap(
-                lambda k, s: kernel(k, s, log_density, jnp.exp(log_step), covariance, MAX_DOUBLINGS)
+                lambda k, s: kernel(k, s, log_density, jnp.exp(log_step), covariance, steps)
             )(now, states)
             accepted = jnp.mean(jnp.nan_to_num(info.acceptance_rate))
             return (states, log_step + gain * (accepted - ACCEPTANCE)), None

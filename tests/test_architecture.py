@@ -20,15 +20,17 @@ LAYERS = (
         "maximum",
         "arguments",
     ),
-    ("priors", "dataset", "bijectors", "gaussians", "mcmc"),
+    ("priors", "dataset", "bijectors", "gaussians", "mcmc", "importance"),
     ("networks", "observations", "records", "simulation"),
     ("mixtures", "descent"),
     ("estimators", "losses"),
+    ("likelihoods",),
     ("posteriors", "training"),
     ("validity",),
     ("algorithms",),
     ("learning", "storage"),
-    ("priors", "dataset", "bijectors", "gaussians", "mcmc"),
+    ("collecting",),
+    ("rounds", "diagnostics", "plotting", "reference"),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 

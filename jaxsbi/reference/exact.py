@@ -36,7 +36,7 @@ class Chains(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A posterior as masses on a grid in z: cells' centres z (m, d), masses (m,), edges (d,)."""
+    """A posterior as masses (m,) of equal cells in z, given by centres (m, d) and widths (d,)."""
 
     prior: Prior
     z: Float[Array, "m d"]

@@ -110,7 +110,7 @@ def smc_abc(
     z, weights = prior.to_z(theta), jnp.isfinite(distances) / jnp.sum(jnp.isfinite(distances))
     used, populations = particles, 1
     simulator = simulate if isinstance(simulate, Partial) else Partial(simulate)
-    while used < simulations:
+    while simulations - used >= particles:
         known = jnp.where(jnp.isfinite(distances), distances, jnp.nan)
         epsilon = jnp.nanquantile(known, quantile)
         batches = (simulations - used) // particles
@@ -120,12 +120,11 @@ def smc_abc(
         )  # fmt: skip
         used += particles * int(later.batches)
         if int(later.found) < particles:
-            used += particles * (int(later.batches) == 0)
             break
         z, weights, distances = later.z, later.weights, later.distances
         populations += 1
     furthest = jnp.max(distances, where=weights > 0, initial=0.0)
-    return Particles(prior.to_theta(z), weights, furthest, min(used, simulations), populations)
+    return Particles(prior.to_theta(z), weights, furthest, used, populations)
 
 
 class _Generation(NamedTuple):
