@@ -1,7 +1,7 @@
 """jaxsbi: posteriors of mechanistic models from simulations, compiled by JAX throughout."""
 
-from jaxsbi import diagnostics
-from jaxsbi.algorithms import apt, npe, snpe_a, snpe_b, tsnpe
+from jaxsbi import diagnostics, reference
+from jaxsbi.algorithms import apt, nle, npe, nre, snpe_a, snpe_b, tsnpe
 from jaxsbi.embeddings import cnn, deepset, mlp, rnn
 from jaxsbi.ensembles import ensemble
 from jaxsbi.estimators import maf, mdn, nsf
@@ -28,9 +28,12 @@ __all__ = [
     "maf",
     "mdn",
     "mlp",
+    "nle",
     "npe",
+    "nre",
     "nsf",
     "predict",
+    "reference",
     "rnn",
     "simulate",
     "snpe_a",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 Elementwise: TypeAlias = Callable[[tuple[Array, ...]], distrax.Bijector]
 
@@ -41,16 +42,24 @@ class MaskedAutoregressive(distrax.Bijector):
 
     conditioner: z ↦ arrays (s, d), and one coordinate at a time.
     elementwise: those arrays (s, …) ↦ bijector g of values (…).
+    defined: (d,) of bool; the other coordinates stay what they are. On the defined ones the map
+        is autoregressive still, so that a chain of such maps has an exact density on them alone.
     """
 
-    def __init__(self, conditioner: Conditioner, elementwise: Elementwise) -> None:
+    def __init__(
+        self,
+        conditioner: Conditioner,
+        elementwise: Elementwise,
+        defined: Bool[Array, " d"] | None = None,
+    ) -> None:
         super().__init__(event_ndims_in=1)
-        self.conditioner, self.elementwise = conditioner, elementwise
+        self.conditioner, self.elementwise, self.defined = conditioner, elementwise, defined
 
     def forward_and_log_det(
         self, z: Float[Array, " d"]
     ) -> tuple[Float[Array, " d"], Float[Array, ""]]:
         u, log_slope = self.elementwise(self.conditioner(z)).forward_and_log_det(z)
+        u, log_slope = self._where_defined((u, log_slope), (z, jnp.zeros_like(z)))
         return u, jnp.sum(log_slope)
 
     def inverse_and_log_det(
@@ -63,12 +72,18 @@ class MaskedAutoregressive(distrax.Bijector):
             i = order[k]
             bijector = self.elementwise(self.conditioner.row(state, i))
             z_i, log_slope = bijector.inverse_and_log_det(u[i])
+            z_i, log_slope = self._where_defined((z_i, log_slope), (u[i], jnp.zeros_like(z_i)), i)
             state = self.conditioner.extend(state, i, z_i)
             return state, z.at[i].set(z_i), log_det + log_slope
 
         start = (self.conditioner.start, jnp.zeros_like(u), jnp.zeros((), u.dtype))
         _, z, log_det = jax.lax.fori_loop(0, u.size, next_coordinate, start)
         return z, log_det
+
+    def _where_defined(self, inside: tuple, outside: tuple, i: Any = ...) -> tuple:
+        if self.defined is None:
+            return inside
+        return jax.tree.map(partial(jnp.where, self.defined[i]), inside, outside)
 
 
 class RationalQuadraticSpline(distrax.Bijector):

@@ -14,7 +14,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxsbi.bijectors import MaskedAutoregressive, RationalQuadraticSpline
 from jaxsbi.dataset import Moments
@@ -88,11 +88,14 @@ class Flow(nnx.Module):
         size = context.size + hidden[0]
         self.made = MADE(key_made, orders(dim, layers), size, hidden, sections)
 
-    def distribution(self, x: Data) -> distrax.Distribution:
-        """q(· | x) over z (d,)."""
+    def distribution(
+        self, x: Data, defined: Bool[Array, " d"] | None = None
+    ) -> distrax.Distribution:
+        """q(· | x) over z (d,); with `defined` over those of its coordinates, the others normal."""
         context = self.context(x)
         context = jnp.concatenate([context, self.shared(context)])
-        maps = [MaskedAutoregressive(c, self.elementwise) for c in self.made.given(context)]
+        conditioners = self.made.given(context)
+        maps = [MaskedAutoregressive(c, self.elementwise, defined) for c in conditioners]
         return distrax.Transformed(_normal(self.dim), distrax.Inverse(distrax.Chain(maps[::-1])))
 
     def log_prob(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:

@@ -83,14 +83,16 @@ def learn(
     algorithm, prior, first = settings.algorithm, settings.prior, before is None
     key_init, key_train, key_validity = jax.random.split(key, 3)
     memory = None if first else before.memory
-    # before there is a memory all valid rows count: they come from the prior
-    weights = _weights(algorithm if not first else Algorithm(), memory, prior, buffer)
-    used = weights > 0
+    if first:
+        weights = algorithm.first_weights(buffer)
+    else:
+        weights = _weights(algorithm, memory, prior, buffer)
+    used = (weights > 0) & buffer.rows.valid
     _check_enough(buffer, used)
     masks = observations.patterns(buffer.rows.x, used)
     scale = moments(buffer.rows.x, used) if first else before.posterior.moments
     if settings.x_o is not None:
-        observations.as_observation("x_o", settings.x_o, scale.location, masks)
+        observations.as_observation("x_o", settings.x_o, scale.location, masks, algorithm.trials)
     fresh = first or not settings.warm_start
     if fresh:
         conditional = _init(key_init, settings, scale)

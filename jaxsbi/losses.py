@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -76,3 +77,48 @@ def proposal_posterior(
         return log_overlap(q, proposal) - q.log_prob(z) - log_ratio
 
     return jax.vmap(one)(rows.z, rows.x, rows.round)
+
+
+def negative_log_likelihood_of_x(
+    key: PRNGKey, likelihood: Any, index: Int[Array, " batch"], simulations: Simulations
+) -> Float[Array, " batch"]:
+    """−log q(x | z): its mean over any p̃(z) p(x | z) is smallest where q is the likelihood.
+
+    likelihood: a module with log_prob(x, z), and spread(key, x) for discrete features.
+    """
+    rows = simulations.take(index)
+    x = jax.vmap(likelihood.spread)(jax.random.split(key, index.shape[0]), rows.x)
+    return -jax.vmap(likelihood.log_prob)(x, rows.z)
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    """−1/(1+γ) log P(none | x, z'_{1…K}) − γ/(1+γ) log P(first | x, z, z'_{K+1…2K−1}).
+
+    P(i) = γ e^{f_i} / (K + γ Σ_k e^{f_k}), P(none) = K / (K + γ Σ_k e^{f_k}), f_k = f(z_k, x): one
+    of K `atoms` made x, or none did, at prior `odds` γ. Smallest at f = log p(x | z) / p̃(x); the z'
+    are those of any other row attempted, valid or not.
+    Miller, Weniger & Forré 2022 (NeurIPS, arXiv:2210.06170).
+    """
+
+    atoms: int
+    odds: float
+
+    def __call__(
+        self, key: PRNGKey, ratio: Any, index: Int[Array, " batch"], simulations: Simulations
+    ) -> Float[Array, " batch"]:
+        rows = simulations.take(index)
+        shape = (index.shape[0], 2 * self.atoms - 1)
+        others = jax.random.randint(key, shape, 0, simulations.length - 1)
+        others += others >= index[:, None]  # any row but the row itself
+        z = jnp.concatenate([rows.z[:, None], simulations.rows.z[others]], axis=1)
+
+        def one(z: Array, x: Array) -> Array:
+            log_odds = jax.vmap(ratio.given(x))(z) + jnp.log(self.odds)
+            joint, apart = log_odds[: self.atoms], log_odds[self.atoms :]
+            none = jnp.log(self.atoms)
+            log_none = none - jax.nn.logsumexp(jnp.append(apart, none))
+            log_first = joint[0] - jax.nn.logsumexp(jnp.append(joint, none))
+            return -(log_none + self.odds * log_first) / (1 + self.odds)
+
+        return jax.vmap(one)(z, rows.x)

@@ -56,9 +56,11 @@ def as_joint_rows(
 
 
 def as_observation(
-    name: str, x: Any, like: PyTree, masks: Masks | None = None
+    name: str, x: Any, like: PyTree, masks: Masks | None = None, trials: bool = False
 ) -> tuple[Data, bool]:
     """x as arrays shaped `like` one simulated row, and whether it is a batch of them.
+
+    With `trials` one observation has a leading axis of iid trials, each shaped like a row.
 
     Refuses, in one line: another tree, other shapes, entries that are not numbers, infinite
     entries, and undefined (NaN) features in a pattern that no simulation had (with `masks`).
@@ -73,16 +75,18 @@ def as_observation(
     got = [leaf.shape for leaf in jax.tree.leaves(x)]
     leading = {g[: len(g) - len(s)] for g, s in zip(got, shapes, strict=False)}
     fits = all(g[max(len(g) - len(s), 0) :] == s for g, s in zip(got, shapes, strict=True))
-    if not fits or len(leading) != 1 or len(*leading) > 1:
+    if not fits or len(leading) != 1 or len(*leading) not in (trials, trials + 1):
+        one = "an axis of trials before the shape" if trials else "the shape"
         raise ValueError(
-            f"{name} must have the shape of one simulated x, {_show(shapes)}, or one more leading "
+            f"{name} must have {one} of one simulated x, {_show(shapes)}, or one more leading "
             f"axis for a batch, got {_show(got)}"
         )
-    batched = len(*leading) == 1
-    if leading == {(0,)}:
-        raise ValueError(f"{name} must hold at least one observation, got an empty batch")
+    batched = len(*leading) == trials + 1
+    if 0 in next(iter(leading)):
+        what = "trial" if trials else "observation"
+        raise ValueError(f"{name} must hold at least one {what}, got an empty batch")
     if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((x, masks))):
-        rows = x if batched else jax.tree.map(lambda leaf: leaf[None], x)
+        rows = jax.tree.map(lambda leaf, one: leaf.reshape(-1, *one.shape), x, like)
         _refuse_strange_values(name, np.asarray(flatten_rows(rows)), masks)
     return x, batched
 

@@ -62,7 +62,7 @@ def infer(
     budget = _budget(rounds, simulations)
     struct = simulation.outcome(simulate, prior.dim)
     if x_o is not None:
-        x_o = _single(x_o, struct)
+        x_o = _single(x_o, struct, algorithm.trials)
     elif algorithm.sequential and rounds > 1:
         raise ValueError(
             f"x_o must be given: {algorithm.name} refines its posterior for one observation; "
@@ -132,7 +132,7 @@ def fit(
     theta, x = jax.tree.map(lambda leaf: leaf[order], (theta, x))
     struct = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
     if x_o is not None:
-        x_o = _single(x_o, struct)
+        x_o = _single(x_o, struct, algorithm.trials)
     rows = new_rows(prior, theta, x, jnp.asarray(0))
     buffer = append(empty(n, prior.dim, struct), rows, training.validation)
     drawn = Drawn(n, int(jnp.sum(rows.valid)), 1.0, 0.0, 0.0, 0)
@@ -148,8 +148,8 @@ def _warn_of_the_end(number: int, why: str) -> None:
     )
 
 
-def _single(x_o: Any, like: PyTree) -> Data:
-    x_o, batched = observations.as_observation("x_o", x_o, like)
+def _single(x_o: Any, like: PyTree, trials: bool) -> Data:
+    x_o, batched = observations.as_observation("x_o", x_o, like, trials=trials)
     if batched:
         raise ValueError(
             f"x_o must be one observation, got a batch of {jax.tree.leaves(x_o)[0].shape[0]}; "

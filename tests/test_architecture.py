@@ -20,16 +20,17 @@ LAYERS = (
         "maximum",
         "arguments",
     ),
-    ("priors", "dataset", "bijectors", "gaussians"),
+    ("priors", "dataset", "bijectors", "gaussians", "mcmc", "importance"),
     ("networks", "observations", "records", "simulation", "ensembles"),
     ("mixtures", "descent", "embeddings"),
     ("estimators", "losses"),
+    ("likelihoods",),
     ("posteriors", "training"),
     ("validity",),
     ("algorithms",),
     ("learning", "storage"),
     ("collecting",),
-    ("rounds", "diagnostics", "plotting"),
+    ("rounds", "diagnostics", "plotting", "reference"),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 

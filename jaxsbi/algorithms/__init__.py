@@ -4,12 +4,14 @@ from typing import Any
 
 from jaxsbi.algorithms.algorithm import Algorithm
 from jaxsbi.algorithms.apt import apt
+from jaxsbi.algorithms.nle import nle
 from jaxsbi.algorithms.npe import npe
+from jaxsbi.algorithms.nre import nre
 from jaxsbi.algorithms.snpe_a import snpe_a
 from jaxsbi.algorithms.snpe_b import snpe_b
 from jaxsbi.algorithms.tsnpe import tsnpe
 
-FACTORIES = {"apt": apt, "npe": npe, "snpe_a": snpe_a, "snpe_b": snpe_b, "tsnpe": tsnpe}
+FACTORIES = {factory.__name__: factory for factory in (apt, nle, npe, nre, snpe_a, snpe_b, tsnpe)}
 
 
 def from_spec(spec: dict[str, Any]) -> Algorithm:
@@ -21,4 +23,15 @@ def from_spec(spec: dict[str, Any]) -> Algorithm:
     return FACTORIES[name](**settings)
 
 
-__all__ = ["FACTORIES", "Algorithm", "apt", "from_spec", "npe", "snpe_a", "snpe_b", "tsnpe"]
+__all__ = [
+    "FACTORIES",
+    "Algorithm",
+    "apt",
+    "from_spec",
+    "nle",
+    "npe",
+    "nre",
+    "snpe_a",
+    "snpe_b",
+    "tsnpe",
+]

@@ -38,6 +38,8 @@ class Algorithm:
     """Whether `weights` reads `log_proposal`, which is computed for such methods only."""
     models_failures: ClassVar[bool] = False
     """Whether `density` needs p(valid | z), which is learned for such methods."""
+    trials: ClassVar[bool] = False
+    """Whether an observation is a set of iid trials, along a leading axis of x."""
     posterior: ClassVar[type[Posterior]] = DirectPosterior
     """The kind of posterior that `density` makes."""
 
@@ -64,11 +66,15 @@ class Algorithm:
         """The loss of later rounds: a `Partial` of a static function over traced arrays."""
         return Partial(negative_log_likelihood)
 
+    def first_weights(self, simulations: Simulations) -> Float[Array, " capacity"]:
+        """How much each row counts in the first loss; 0 leaves it out. Default: valid rows, 1."""
+        return (simulations.filled & simulations.rows.valid).astype(simulations.rows.z.dtype)
+
     def weights(
         self, memory: Memory, prior: Prior, simulations: Simulations
     ) -> Float[Array, " capacity"]:
-        """How much each row counts in the loss; 0 leaves it out. Default: the valid rows, 1."""
-        return (simulations.filled & simulations.rows.valid).astype(simulations.rows.z.dtype)
+        """How much each row counts in later losses. Default: as in the first."""
+        return self.first_weights(simulations)
 
     def propose(
         self, key: PRNGKey, conditional: nnx.Module, memory: Memory, prior: Prior, x_o: Data

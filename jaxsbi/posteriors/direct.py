@@ -40,8 +40,13 @@ class DirectPosterior(Posterior):
 
     def starts(self, key: PRNGKey, x: Data) -> Float[Array, "s d"]:
         """z ~ q(z | x)."""
-        conditional = self.conditional
-        return jax.vmap(lambda k: conditional.sample(k, x))(jax.random.split(key, STARTS))
+        return _starts(self.bare, key, x)
+
+
+@jax.jit
+def _starts(posterior: DirectPosterior, key: PRNGKey, x: Data) -> Array:
+    conditional = posterior.conditional
+    return jax.vmap(lambda k: conditional.sample(k, x))(jax.random.split(key, STARTS))
 
 
 @partial(jax.jit, static_argnums=(1, 2))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxsbi.arguments import as_theta, check_key
 from jaxsbi.dataset import Moments
+from jaxsbi.importance import Weighted, weigh
 from jaxsbi.ledger import Ledger
 from jaxsbi.maximum import maximise
 from jaxsbi.observations import Masks, as_observation
@@ -118,7 +120,10 @@ class Posterior:
         x, batched = self._observation(x)
         key = jax.random.key(0) if key is None else key
         check_key(key)
-        each = partial(_maximum, self.bare, key)
+
+        def each(x: Data) -> tuple[Array, Array]:
+            return _maximum(self.bare, self.starts(key, x), x)
+
         theta, at_bound = jax.vmap(each)(x) if batched else each(x)
         if not isinstance(at_bound, jax.core.Tracer):
             touched = np.atleast_2d(np.asarray(at_bound)).any(axis=0)
@@ -128,6 +133,28 @@ class Posterior:
                     f"the maximum lies at a bound of the prior in {', '.join(names)}", stacklevel=2
                 )
         return theta
+
+    def reweight(
+        self,
+        log_likelihood: Callable[[Float[Array, " d"]], Float[Array, ""]],
+        n: int = 10_000,
+        x: Data | None = None,
+        *,
+        key: PRNGKey | None = None,
+    ) -> Weighted:
+        """Draws θ_i ~ p(θ | x), i < n, with weights ∝ p(θ_i) L(θ_i) / p(θ_i | x), smoothed.
+
+        Where a likelihood is known they stand for the exact posterior, as far as this one reaches.
+        log_likelihood: one θ (d,) ↦ log L(θ), traceable; up to a constant.
+
+        Warns where few draws count; raises ValueError where next to none do.
+        """
+        key = jax.random.key(0) if key is None else key
+        if self._observation(x)[1]:
+            raise ValueError("x must be one observation, got a batch; call once for each of them")
+        theta = self.sample(key, n, x)
+        target = _log_target(log_likelihood, self.prior, theta)
+        return weigh(theta, target - self.log_prob(theta, x))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the posterior to a new folder (safetensors and JSON), for `jaxsbi.load`.
@@ -163,11 +190,16 @@ class Posterior:
                 "x cannot be given: this posterior was refined for its x_o alone and is wrong "
                 "elsewhere (posterior.amortised is False); infer anew with x as x_o"
             )
-        return as_observation("x", x, self.moments.location, self.masks)
+        return as_observation("x", x, self.moments.location, self.masks, self.algorithm.trials)
 
     def __repr__(self) -> str:
         kind = "amortised" if self.amortised else "for one x_o"
         return f"{type(self).__name__}({self.prior!r}, {self.history.algorithm}, {kind})"
+
+
+@partial(jax.jit, static_argnums=0)
+def _log_target(log_likelihood: Callable, prior: Prior, theta: Array) -> Array:
+    return prior.log_prob(theta) + jax.lax.map(log_likelihood, theta, batch_size=1000)
 
 
 @jax.jit
@@ -183,7 +215,7 @@ def _log_prob(posterior: Posterior, theta: Array, x: Data) -> Array:
 
 
 @jax.jit
-def _maximum(posterior: Posterior, key: PRNGKey, x: Data) -> tuple[Array, Array]:
+def _maximum(posterior: Posterior, starts: Array, x: Data) -> tuple[Array, Array]:
     prior = posterior.prior
 
     def log_density(z: Array) -> Array:
@@ -195,6 +227,6 @@ def _maximum(posterior: Posterior, key: PRNGKey, x: Data) -> tuple[Array, Array]
     centre = prior.to_theta(jnp.zeros(prior.dim))
     ends = (prior.to_z(jnp.where(bounded, end, centre)) for end in (low, high))
     bounds = (jnp.where(bounded, z, sign * jnp.inf) for z, sign in zip(ends, (-1, 1), strict=True))
-    z, (at_low, at_high) = maximise(log_density, posterior.starts(key, x), tuple(bounds))
+    z, (at_low, at_high) = maximise(log_density, starts, tuple(bounds))
     theta = jnp.where(at_low, low, jnp.where(at_high, high, prior.to_theta(z)))
     return theta, at_low | at_high

@@ -1,0 +1,64 @@
+"""NRE: neural ratio estimation, log p(x | z) / p(x) as the log-odds of a classifier.
+
+Contrastive form NRE-C: Miller, Weniger & Forré 2022 (NeurIPS, arXiv:2210.06170).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from flax import nnx
+from jax.tree_util import Partial
+
+from jaxsbi.algorithms.algorithm import Algorithm, Memory
+from jaxsbi.algorithms.likelihood import ByLikelihood
+from jaxsbi.dataset import Moments
+from jaxsbi.likelihoods import Ratio
+from jaxsbi.losses import Contrastive
+from jaxsbi.networks import check_size
+from jaxsbi.priors import Prior
+from jaxsbi.types import Estimator, Loss, PRNGKey
+
+
+@dataclass(frozen=True)
+class NRE(ByLikelihood):
+    """What `nre` returns."""
+
+    name: ClassVar[str] = "nre"
+    atoms: int = 10
+    odds: float = 1.0
+
+    def check(self, prior: Prior, estimator: Estimator, training: Any) -> None:
+        super().check(prior, estimator, training)
+        if not hasattr(estimator, "hidden"):
+            raise ValueError(
+                "estimator must have hidden layer sizes and an embedding, which nre gives to its "
+                f"classifier, such as jaxsbi.nsf(hidden=…, embedding=…), got {estimator!r}"
+            )
+
+    def init(self, key: PRNGKey, estimator: Any, prior: Prior, moments: Moments) -> nnx.Module:
+        return Ratio(key, prior.dim, moments, estimator.hidden, estimator.embedding)
+
+    def first_loss(self) -> Loss:
+        return Partial(Contrastive(self.atoms, self.odds))
+
+    def loss(self, memory: Memory, prior: Prior) -> Loss:
+        return self.first_loss()
+
+
+def nre(*, atoms: int = 10, odds: float = 1.0, trials: bool = False) -> Algorithm:
+    """Contrastive neural ratio, then chains in p(z) exp f(z, x_o).
+
+    The classifier is told an x and `atoms` parameters and says which of them made it, or none.
+    Contrasts are drawn from every attempted θ, whether its simulation failed or not, so that
+    f is log p(x, valid | z) up to a function of x. Of the estimator it takes the hidden layers'
+    sizes and the embedding.
+
+    atoms: parameters in one question. odds: prior odds of "one of them" against "none".
+    trials: x_o has a leading axis of iid trials, whose ratios are multiplied; a simulation is of
+        one trial.
+    """
+    if not odds > 0:
+        raise ValueError(f"odds must be positive, got {odds!r}")
+    return NRE(trials=trials, atoms=check_size("atoms", atoms), odds=float(odds))

@@ -1,0 +1,218 @@
+"""Markov chains in z: a population tempered from the prior to the posterior, and HMC on it.
+
+π_β(z) ∝ p(z) L(z)^β, β from 0 to 1. The population weighs separate modes, which no single chain
+does; Hamiltonian Monte Carlo then draws as many rows from it as are asked for. A trajectory is as
+long for all chains, so that none waits for another. Pure functions, to be jitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import blackjax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax.smc.resampling import systematic
+from blackjax.smc.solver import dichotomy
+from jaxtyping import Array, Float, Int
+from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
+
+from jaxsbi.types import PRNGKey
+
+PARTICLES, CROWD = 1024, 16
+"""Size of a population, and prior draws for each of its particles."""
+MOVES, THIN = 3, 3
+"""Transitions at each temperature, and between two rows of one chain."""
+TARGET_ESS, ACCEPTANCE, GAIN = 0.5, 0.8, 0.4
+LONGEST, MOST_STEPS = np.pi, 64
+"""Trajectories last U(0, π) in units of the population's spread, by so many steps at most."""
+LANES = 128
+"""Chains advanced together: on CPU larger kernels are slower, and the step follows each crowd."""
+LEAST = -1e30
+"""Stands in for a log-likelihood of −inf or NaN, finite so that its multiples stay numbers."""
+
+LogDensity = Callable[[Array], Array]
+
+
+class Population(NamedTuple):
+    """Equally weighted draws z (P, d) from π₁, in random order, and what was learned on the way.
+
+    log_evidence: log ∫ p(z) L(z) dz, by the sequence of importance weights.
+    step_size, covariance: of the chains, tuned to π₁.
+    stages: temperatures passed.
+    """
+
+    z: Float[Array, "P d"]
+    log_evidence: Float[Array, ""]
+    step_size: Float[Array, ""]
+    covariance: Float[Array, "d d"]
+    stages: Int[Array, ""]
+
+
+class Convergence(NamedTuple):
+    """R̂ (split chains, 1 is perfect) and effective sample size of each coordinate."""
+
+    r_hat: Float[np.ndarray, " d"]
+    ess: Float[np.ndarray, " d"]
+
+
+def temper(
+    key: PRNGKey,
+    log_prior: LogDensity,
+    log_likelihood: LogDensity,
+    prior_draws: Float[Array, "N d"],
+    particles: int = PARTICLES,
+) -> Population:
+    """Adaptive tempered sequential Monte Carlo, from prior draws to π₁.
+
+    Every step raises β as far as the effective sample size stays at half the population,
+    resamples, and moves each particle by chains whose metric and step come from the population.
+    The first step resamples among all N prior draws, so that it reaches far.
+    Del Moral et al. 2006 (JRSS B 68:411); Neal 2011 (Handbook of MCMC, ch. 5).
+    """
+    dim = prior_draws.shape[1]
+    likelihoods = partial(_in_lanes, partial(_bounded, log_likelihood))
+
+    def raise_temperature(
+        key: Array, z: Array, beta: Array, least_ess: float
+    ) -> tuple[Array, Array, Array]:
+        values = likelihoods(z)
+
+        def excess(delta: Array) -> Array:
+            return _log_ess(delta * values) - np.log(least_ess)
+
+        delta = jnp.clip(dichotomy(excess, 0.0, 1 - beta), 0.0, 1 - beta)
+        log_weights = delta * values
+        gain = jax.nn.logsumexp(log_weights) - np.log(len(values))
+        chosen = systematic(key, jax.nn.softmax(log_weights), particles)
+        # the last step ends at 1 exactly
+        beta = jnp.where(beta + delta > 1 - 1e-6, 1.0, beta + delta)
+        return z[chosen], beta, gain
+
+    def stage(carry: tuple) -> tuple:
+        key, z, beta, log_evidence, step_size, covariance, stages, first = carry
+        key, key_resample, key_move = jax.random.split(key, 3)
+        raised = raise_temperature(key_resample, z, beta, TARGET_ESS * particles)
+        # the first temperature was already reached from the larger crowd
+        z, beta, gain = jax.tree.map(
+            lambda old, new: jnp.where(first, old, new), (z, beta, jnp.zeros_like(beta)), raised
+        )
+        covariance = _covariance(z)
+
+        def log_density(z: Array) -> Array:
+            return log_prior(z) + beta * _bounded(log_likelihood, z)
+
+        z, step_size = move(key_move, log_density, z, step_size, covariance, MOVES, GAIN)
+        return key, z, beta, log_evidence + gain, step_size, covariance, stages + 1, False
+
+    key, key_first, key_order = jax.random.split(key, 3)
+    z, beta, gain = raise_temperature(
+        key_first, prior_draws, jnp.zeros((), prior_draws.dtype), float(particles)
+    )
+    start = (
+        key, z, beta, gain, jnp.asarray(dim**-0.25, z.dtype), _covariance(z),
+        jnp.zeros((), jnp.int32), jnp.array(True),
+    )  # fmt: skip
+    end = jax.lax.while_loop(lambda c: c[-1] | (c[2] < 1), stage, _strong(start))
+    _, z, _, log_evidence, step_size, covariance, stages, _ = end
+    z = jax.random.permutation(key_order, z)
+    return Population(z, log_evidence, step_size, covariance, stages)
+
+
+def begin(key: PRNGKey, population: Population, chains: int) -> Float[Array, "chains d"]:
+    """Some particles of the population at random, none twice: the starts of chains."""
+    return population.z[jax.random.permutation(key, population.z.shape[0])[:chains]]
+
+
+def advance(
+    key: PRNGKey, log_density: LogDensity, population: Population, z: Float[Array, "chains d"]
+) -> Float[Array, "chains d"]:
+    """The next row of every chain, `THIN` transitions on. Chain i depends on (key, i)."""
+    step_size, covariance = population.step_size, population.covariance
+    return move(key, log_density, z, step_size, covariance, THIN)[0]
+
+
+def converged(chains: Float[Array, "length chains d"]) -> Convergence:
+    """R̂ and effective sample size of chains of at least four rows."""
+    each = np.moveaxis(np.asarray(chains, float), 0, 1)
+    return Convergence(split_gelman_rubin(each), effective_sample_size(each))
+
+
+def move(
+    key: PRNGKey,
+    log_density: LogDensity,
+    z: Float[Array, "n d"],
+    step_size: Float[Array, ""],
+    covariance: Float[Array, "d d"],
+    transitions: int,
+    gain: float = 0.0,
+) -> tuple[Float[Array, "n d"], Float[Array, ""]]:
+    """z after some transitions of Hamiltonian Monte Carlo, and the step size.
+
+    With a gain γ > 0 the step follows the acceptance rate a of the rows before: log ε grows by
+    γ (a − 0.8) after every transition of `LANES` rows. Otherwise row i depends on (key, i, z_i)
+    only.
+    """
+    kernel = blackjax.hmc.build_kernel()
+    n, lanes = z.shape[0], min(LANES, z.shape[0])
+    crowd = n if jax.default_backend() != "cpu" and not gain else lanes
+
+    def of_crowd(log_step: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
+        keys, z = rows
+        states = jax.vmap(partial(blackjax.hmc.init, logdensity_fn=log_density))(z)
+
+        def transition(carry: tuple, number: Array) -> tuple[tuple, None]:
+            states, log_step = carry
+            now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
+            duration = jax.random.uniform(jax.random.fold_in(key, number), maxval=LONGEST)
+            steps = jnp.ceil(duration * jnp.exp(-log_step)).astype(jnp.int32)
+            steps = jnp.clip(steps, 1, MOST_STEPS)
+            states, info = jax.vmap(
+                lambda k, s: kernel(k, s, log_density, jnp.exp(log_step), covariance, steps)
+            )(now, states)
+            accepted = jnp.mean(jnp.nan_to_num(info.acceptance_rate))
+            return (states, log_step + gain * (accepted - ACCEPTANCE)), None
+
+        carry = (states, log_step)
+        (states, log_step), _ = jax.lax.scan(transition, carry, jnp.arange(transitions))
+        return log_step, states.position
+
+    padded = -(-n // crowd) * crowd
+    index = jnp.arange(padded) % n
+    keys = jax.vmap(partial(jax.random.fold_in, key))(index)
+    rows = (keys.reshape(-1, crowd), z[index].reshape(-1, crowd, z.shape[1]))
+    log_step, z = jax.lax.scan(of_crowd, jnp.log(step_size), rows)
+    return z.reshape(padded, -1)[:n], jnp.exp(log_step)
+
+
+def _in_lanes(function: Callable, rows: Array | tuple) -> Array:
+    """function of every row, some at a time on CPU, all at once elsewhere."""
+    n = jax.tree.leaves(rows)[0].shape[0]
+    if jax.default_backend() != "cpu" or n <= LANES:
+        return jax.vmap(function)(rows)
+    return jax.lax.map(function, rows, batch_size=LANES)
+
+
+def _bounded(log_likelihood: LogDensity, z: Array) -> Array:
+    value = log_likelihood(z)
+    return jnp.where(value > LEAST, value, LEAST)
+
+
+def _log_ess(log_weights: Array) -> Array:
+    return 2 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2 * log_weights)
+
+
+def _covariance(z: Float[Array, "P d"]) -> Float[Array, "d d"]:
+    """The rows' covariance, drawn a little towards its diagonal so that it is definite."""
+    centred = z - jnp.mean(z, axis=0)
+    covariance = centred.T @ centred / z.shape[0]
+    spread = jnp.diagonal(covariance)
+    return 0.95 * covariance + jnp.diag(0.05 * spread + 1e-10)
+
+
+def _strong(tree: tuple) -> tuple:
+    """Without weak types, which a loop's carry would have to keep."""
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), tree)

@@ -1,0 +1,143 @@
+"""Posteriors whose density is known up to a constant: p(z | x) ∝ p(z) L(z; x), drawn by chains.
+
+A population is tempered from the prior to the posterior once for each observation; it gives the
+constant, the modes' weights and the starts of as many NUTS chains as it has particles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxsbi import mcmc
+from jaxsbi.arguments import check_count, check_key
+from jaxsbi.posteriors.posterior import Posterior
+from jaxsbi.types import Data, PRNGKey
+
+LEAST_CHAINS = 16
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, repr=False)
+class ChainPosterior(Posterior):
+    """p(θ | x) ∝ p(θ) Π_t L(θ; x_t) by a module with log_likelihood(z, x), t running over trials.
+
+    `population` belongs to x_o: it is computed when first needed, with a fixed key, and is neither
+    stored nor passed through jit. For another x, `given(x)` is the posterior that keeps its own.
+    """
+
+    @cached_property
+    def population(self) -> mcmc.Population:
+        """Draws z of p(z | x_o), the logarithm of the evidence ∫ p(z) L dz, and how it was had."""
+        return _temper(self.bare, self._observation(None)[0])
+
+    def given(self, x: Data) -> ChainPosterior:
+        """This posterior with another observation in place of x_o."""
+        x, batched = self._observation(x)
+        if batched:
+            raise ValueError("x must be one observation, got a batch; call once for each of them")
+        return replace(self, x_o=x)
+
+    def sample(self, key: PRNGKey, n: int, x: Data | None = None) -> Float[Array, "*b n d"]:
+        """θ_i ~ p(θ | x), i < n: (n, d), or (b, n, d) for a batch. Row i depends on (key, i).
+
+        Rows are one step of each chain, then the next. Another key moves the same population
+        anew: the share of each mode is as exact as the population's, ± ½ / √1024 for two.
+        """
+        check_key(key)
+        check_count("n", n)
+        if x is not None:
+            x, batched = self._observation(x)
+            if batched:
+                return self._each(x, lambda one, i: one.sample(jax.random.fold_in(key, i), n))
+            return replace(self, x_o=x).sample(key, n)
+        chains = min(mcmc.PARTICLES, max(1 << (n - 1).bit_length(), LEAST_CHAINS))
+        rows = self._rows(key, chains, -(-n // chains))
+        return self.prior.to_theta(rows.reshape(-1, self.prior.dim)[:n])
+
+    def log_prob(self, theta: Float[Array, "*n d"], x: Data | None = None) -> Float[Array, "..."]:
+        """log p(θ | x), −inf outside the prior's support.
+
+        Normalised by the estimate of the evidence that comes with the population: a constant of
+        each x, wrong by a few hundredths. Shapes as in all posteriors.
+        """
+        density = super().log_prob(theta, x)
+        if x is None:
+            return density - self.population.log_evidence
+        x, batched = self._observation(x)
+        if batched:
+            evidence = self._each(x, lambda one, i: one.population.log_evidence)
+            return density - evidence.reshape(-1, *(1,) * (density.ndim - 1))
+        return density - replace(self, x_o=x).population.log_evidence
+
+    def map(self, x: Data | None = None, *, key: PRNGKey | None = None) -> Float[Array, "*b d"]:
+        """argmax_θ log p(θ | x): (d,), or (b, d). Gradient ascent in z from the best particles."""
+        if x is None:
+            return super().map(key=key)
+        x, batched = self._observation(x)
+        if batched:
+            return self._each(x, lambda one, i: one.map(key=key))
+        return replace(self, x_o=x).map(key=key)
+
+    def convergence(self, key: PRNGKey, *, chains: int = 128, length: int = 40) -> mcmc.Convergence:
+        """R̂ and effective sample size of each parameter's z over chains for x_o."""
+        check_key(key)
+        check_count("chains", chains, 2)
+        check_count("length", length, 4)
+        return mcmc.converged(self._rows(key, min(chains, mcmc.PARTICLES), length))
+
+    def log_density(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
+        """log p(z) + log L(z; x): not normalised."""
+        return self.prior.log_prob_z(z) + self.log_likelihood(z, x)
+
+    def log_likelihood(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
+        """log L(z; x), summed over trials where x has them; up to a function of x."""
+        conditional = self.conditional
+        if not self.algorithm.trials:
+            return conditional.log_likelihood(z, x)
+        return jnp.sum(jax.vmap(lambda x: conditional.log_likelihood(z, x))(x))
+
+    def starts(self, key: PRNGKey, x: Data) -> Float[Array, "s d"]:
+        """The particles for x_o."""
+        return self.population.z
+
+    def temper(self, key: PRNGKey, x: Data) -> mcmc.Population:
+        """A population for x: traceable."""
+        key_prior, key_temper = jax.random.split(key)
+        draws = self.prior.to_z(self.prior.sample(key_prior, mcmc.CROWD * mcmc.PARTICLES))
+
+        def log_likelihood(z: Array) -> Array:
+            return self.log_likelihood(z, x)
+
+        return mcmc.temper(key_temper, self.prior.log_prob_z, log_likelihood, draws)
+
+    def _rows(self, key: PRNGKey, chains: int, length: int) -> Float[Array, "length chains d"]:
+        key_begin, key_rows = jax.random.split(key)
+        x, population, bare = self._observation(None)[0], self.population, self.bare
+        z, rows = mcmc.begin(key_begin, population, chains), []
+        for i in range(length):
+            z = _advance(bare, population, jax.random.fold_in(key_rows, i), z, x)
+            rows.append(z)
+        return jnp.stack(rows)
+
+    def _each(self, x: Data, function: object) -> Array:
+        """function(posterior of x_i, i) for a batch of observations, one after the other."""
+        size = jax.tree.leaves(x)[0].shape[0]
+        ones = (jax.tree.map(lambda leaf, i=i: leaf[i], x) for i in range(size))
+        return jnp.stack([function(replace(self, x_o=one), i) for i, one in enumerate(ones)])
+
+
+@jax.jit
+def _temper(posterior: ChainPosterior, x: Data) -> mcmc.Population:
+    return posterior.temper(jax.random.key(0), x)
+
+
+@jax.jit
+def _advance(
+    posterior: ChainPosterior, population: mcmc.Population, key: PRNGKey, z: Array, x: Data
+) -> Array:
+    return mcmc.advance(key, lambda z: posterior.log_density(z, x), population, z)
