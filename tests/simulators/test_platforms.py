@@ -39,7 +39,7 @@ def test_simulators_lower_for_every_platform_without_constants(model):
     assert program.platforms == PLATFORMS
     assert sorted(a.shape for a in program.out_avals) == shapes
     # The smallest of these stimuli takes 200 kB.
-    assert len(program.mlir_module_serialized) < 150_000
+    assert len(program.mlir_module_serialized) < 200_000
 
 
 @pytest.mark.slow
