@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,6 +29,15 @@ def machine(*packages: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in names},
     }
+
+
+def report(line: dict[str, Any], path: Path | None) -> None:
+    """Print a measurement as a line of JSON, and append it to a file if there is one."""
+    text = json.dumps(line)
+    print(text, flush=True)
+    if path:
+        with path.open("a") as file:
+            file.write(text + "\n")
 
 
 def cores() -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 import tempfile
@@ -134,11 +133,7 @@ def main() -> None:
     if arguments.only is None and peer_rounds == arguments.rounds:
         line["ratio"] = line["sbi"]["seconds"] / line["jaxsbi"]["seconds"]
     line["machine"] = _measure.machine(*PACKAGES)
-    text = json.dumps(line)
-    print(text, flush=True)
-    if arguments.out:
-        with arguments.out.open("a") as file:
-            file.write(text + "\n")
+    _measure.report(line, arguments.out)
 
 
 if __name__ == "__main__":

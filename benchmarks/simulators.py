@@ -13,7 +13,6 @@ JAX_COMPILATION_CACHE_DIR spares it a second run.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -83,11 +82,7 @@ def main() -> None:
         options.out.write_text("")
     for model in SUBJECTS if options.model == "all" else [options.model]:
         for line in measure(model, options):
-            text = json.dumps({"model": model} | line | {"machine": setting})
-            print(text, flush=True)
-            if options.out:
-                with options.out.open("a") as file:
-                    file.write(text + "\n")
+            _measure.report({"model": model} | line | {"machine": setting}, options.out)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 import tempfile
@@ -164,11 +163,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="append the JSON lines to this file too")
     arguments = parser.parse_args()
     for line in measure(arguments):
-        text = json.dumps(line)
-        print(text, flush=True)
-        if arguments.out:
-            with arguments.out.open("a") as file:
-                file.write(text + "\n")
+        _measure.report(line, arguments.out)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,12 @@ def check_key(key: Any) -> None:
         raise ValueError(f"key must be one key, got keys of shape {key.shape}; use jax.vmap")
 
 
+def check_estimator(estimator: Any) -> None:
+    """A ValueError unless estimator is a value that builds densities."""
+    if not hasattr(estimator, "init") or isinstance(estimator, type):
+        raise ValueError(f"estimator must be a value such as jaxsbi.nsf(), got {estimator!r}")
+
+
 def as_reals(values: Any) -> Array:
     """Numbers in the default precision; a TypeError or ValueError for anything else."""
     array = jnp.asarray(values)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from jaxsbi.arguments import check_count
+from jaxsbi.arguments import check_count, check_estimator
 from jaxsbi.dataset import Moments, Simulations
 from jaxsbi.types import Conditional, Data, Estimator, Loss, PRNGKey
 
@@ -79,8 +79,7 @@ def ensemble(estimator: Estimator, members: int = 5) -> Estimator:
 
     Errors: ValueError for a member count below 1, or an `estimator` that is no estimator.
     """
-    if not hasattr(estimator, "init") or isinstance(estimator, type):
-        raise ValueError(f"estimator must be a value such as jaxsbi.nsf(), got {estimator!r}")
+    check_estimator(estimator)
     return Ensemble(estimator, check_count("members", members))
 
 

@@ -269,12 +269,6 @@ def from_spec(spec: dict[str, Any], embedding: Embedding | None = None) -> Estim
     return FACTORIES[name](**options, embedding=embedding)
 
 
-def check_estimator(estimator: Any) -> None:
-    """A ValueError unless estimator is a value that builds densities."""
-    if not hasattr(estimator, "init") or isinstance(estimator, type):
-        raise ValueError(f"estimator must be a value such as jaxsbi.nsf(), got {estimator!r}")
-
-
 def _spec(name: str, estimator: Any) -> dict[str, Any]:
     """The estimator's settings as JSON values."""
     spec = {"name": name, **vars(estimator), "hidden": list(estimator.hidden)}

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxsbi.dataset import Simulations
+from jaxsbi.dataset import Rows, Simulations
 from jaxsbi.gaussians import Gaussians, log_overlap
 from jaxsbi.priors import Prior
 from jaxsbi.types import Conditional, PRNGKey
@@ -45,14 +45,21 @@ class Atomic:
         index: Int[Array, " batch"],
         simulations: Simulations,
     ) -> Float[Array, " batch"]:
-        rows = simulations.take(index)
-        shape = (index.shape[0], self.atoms - 1)
-        others = jax.random.randint(key, shape, 0, simulations.length - 1)
-        others += others >= index[:, None]  # any row but the row itself
-        z = jnp.concatenate([rows.z[:, None], simulations.rows.z[others]], axis=1)
+        rows, z = _among_others(key, index, simulations, self.atoms - 1)
         log_q = jax.vmap(jax.vmap(conditional.log_prob, in_axes=(0, None)))(z, rows.x)
         log_ratio = log_q - prior.log_prob_z(z)
         return jax.nn.logsumexp(log_ratio, axis=1) - log_ratio[:, 0]
+
+
+def _among_others(
+    key: PRNGKey, index: Int[Array, " batch"], simulations: Simulations, number: int
+) -> tuple[Rows, Float[Array, "batch atoms d"]]:
+    """The rows of a batch, and each one's z followed by those of `number` other rows attempted."""
+    rows = simulations.take(index)
+    shape = (index.shape[0], number)
+    others = jax.random.randint(key, shape, 0, simulations.length - 1)
+    others += others >= index[:, None]  # any row but the row itself
+    return rows, jnp.concatenate([rows.z[:, None], simulations.rows.z[others]], axis=1)
 
 
 def proposal_posterior(
@@ -107,11 +114,7 @@ class Contrastive:
     def __call__(
         self, key: PRNGKey, ratio: Any, index: Int[Array, " batch"], simulations: Simulations
     ) -> Float[Array, " batch"]:
-        rows = simulations.take(index)
-        shape = (index.shape[0], 2 * self.atoms - 1)
-        others = jax.random.randint(key, shape, 0, simulations.length - 1)
-        others += others >= index[:, None]  # any row but the row itself
-        z = jnp.concatenate([rows.z[:, None], simulations.rows.z[others]], axis=1)
+        rows, z = _among_others(key, index, simulations, 2 * self.atoms - 1)
 
         def one(z: Array, x: Array) -> Array:
             log_odds = jax.vmap(ratio.given(x))(z) + jnp.log(self.odds)

@@ -74,7 +74,7 @@ def temper(
     Del Moral et al. 2006 (JRSS B 68:411); Neal 2011 (Handbook of MCMC, ch. 5).
     """
     dim = prior_draws.shape[1]
-    likelihoods = partial(_in_lanes, partial(_bounded, log_likelihood))
+    likelihoods = partial(_in_lanes, lambda z: bounded(log_likelihood(z)))
 
     def raise_temperature(
         key: Array, z: Array, beta: Array, least_ess: float
@@ -103,7 +103,7 @@ def temper(
         covariance = _covariance(z)
 
         def log_density(z: Array) -> Array:
-            return log_prior(z) + beta * _bounded(log_likelihood, z)
+            return log_prior(z) + beta * bounded(log_likelihood(z))
 
         z, step_size = move(key_move, log_density, z, step_size, covariance, MOVES, GAIN)
         return key, z, beta, log_evidence + gain, step_size, covariance, stages + 1, False
@@ -196,9 +196,9 @@ def _in_lanes(function: Callable, rows: Array | tuple) -> Array:
     return jax.lax.map(function, rows, batch_size=LANES)
 
 
-def _bounded(log_likelihood: LogDensity, z: Array) -> Array:
-    value = log_likelihood(z)
-    return jnp.where(value > LEAST, value, LEAST)
+def bounded(log_likelihood: Array) -> Array:
+    """A log-likelihood with LEAST in place of −inf and NaN."""
+    return jnp.where(log_likelihood > LEAST, log_likelihood, LEAST)
 
 
 def _log_ess(log_weights: Array) -> Array:

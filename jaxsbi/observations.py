@@ -91,6 +91,12 @@ def as_observation(
     return x, batched
 
 
+def refuse_batch(name: str, batched: bool) -> None:
+    """A ValueError if x, as `as_observation` found it, is a batch."""
+    if batched:
+        raise ValueError(f"{name} must be one observation, got a batch; call once for each of them")
+
+
 def _as_real_tree(name: str, x: Any) -> PyTree[Array]:
     try:
         return jax.tree.map(as_reals, x)

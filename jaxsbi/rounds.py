@@ -11,10 +11,10 @@ from jaxtyping import Array, PyTree
 
 from jaxsbi import observations, simulation
 from jaxsbi.algorithms import Algorithm, npe
-from jaxsbi.arguments import check_count, check_key
+from jaxsbi.arguments import check_count, check_estimator, check_key
 from jaxsbi.collecting import Collected, collect, new_rows
 from jaxsbi.dataset import append, empty
-from jaxsbi.estimators import check_estimator, nsf
+from jaxsbi.estimators import nsf
 from jaxsbi.learning import Drawn, Learned, Settings, learn
 from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior

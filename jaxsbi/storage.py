@@ -9,8 +9,8 @@ import jax
 from flax import nnx
 
 from jaxsbi.algorithms import from_spec as algorithm_from_spec
+from jaxsbi.arguments import check_estimator
 from jaxsbi.dataset import Moments
-from jaxsbi.estimators import check_estimator
 from jaxsbi.estimators import from_spec as estimator_from_spec
 from jaxsbi.ledger import Ledger
 from jaxsbi.posteriors import Posterior

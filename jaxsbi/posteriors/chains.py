@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxsbi import mcmc
 from jaxsbi.arguments import check_count, check_key
+from jaxsbi.observations import refuse_batch
 from jaxsbi.posteriors.posterior import Posterior
 from jaxsbi.types import Data, PRNGKey
 
@@ -38,8 +39,7 @@ class ChainPosterior(Posterior):
     def given(self, x: Data) -> ChainPosterior:
         """This posterior with another observation in place of x_o."""
         x, batched = self._observation(x)
-        if batched:
-            raise ValueError("x must be one observation, got a batch; call once for each of them")
+        refuse_batch("x", batched)
         return replace(self, x_o=x)
 
     def sample(self, key: PRNGKey, n: int, x: Data | None = None) -> Float[Array, "*b n d"]:
@@ -49,7 +49,7 @@ class ChainPosterior(Posterior):
         anew: the share of each mode is as exact as the population's, ± ½ / √1024 for two.
         """
         check_key(key)
-        check_count("n", n)
+        n = check_count("n", n)
         if x is not None:
             x, batched = self._observation(x)
             if batched:

@@ -24,7 +24,7 @@ from jaxsbi.dataset import Moments
 from jaxsbi.importance import Weighted, weigh
 from jaxsbi.ledger import Ledger
 from jaxsbi.maximum import maximise
-from jaxsbi.observations import Masks, as_observation
+from jaxsbi.observations import Masks, as_observation, refuse_batch
 from jaxsbi.priors import Prior
 from jaxsbi.records import Arrays, prior_fingerprint, prior_record, state_arrays, tree_record
 from jaxsbi.serialization import write_folder
@@ -150,8 +150,7 @@ class Posterior:
         Warns where few draws count; raises ValueError where next to none do.
         """
         key = jax.random.key(0) if key is None else key
-        if self._observation(x)[1]:
-            raise ValueError("x must be one observation, got a batch; call once for each of them")
+        refuse_batch("x", self._observation(x)[1])
         theta = self.sample(key, n, x)
         target = _log_target(log_likelihood, self.prior, theta)
         return weigh(theta, target - self.log_prob(theta, x))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from numpyro.infer import MCMC, NUTS
 
 from jaxsbi.arguments import check_count, check_key
-from jaxsbi.mcmc import Convergence, converged
+from jaxsbi.mcmc import Convergence, bounded, converged
 from jaxsbi.priors import Prior
 from jaxsbi.simulation import check_prior
 from jaxsbi.types import PRNGKey, Theta
@@ -82,7 +82,7 @@ def nuts(
     start = _resampled(key_start, log_likelihood, prior, chains)
 
     def potential(z: Array) -> Array:
-        return -prior.log_prob_z(z) - _finite(log_likelihood(prior.to_theta(z)))
+        return -prior.log_prob_z(z) - bounded(log_likelihood(prior.to_theta(z)))
 
     length = max(-(-n // chains), 4)
     sampler = MCMC(
@@ -126,7 +126,7 @@ def _resampled(
 ) -> Float[Array, "chains d"]:
     key_draw, key_choose = jax.random.split(key)
     theta = prior.sample(key_draw, CROWD)
-    log_weights = jax.lax.map(lambda t: _finite(log_likelihood(t)), theta, batch_size=1000)
+    log_weights = jax.lax.map(lambda t: bounded(log_likelihood(t)), theta, batch_size=1000)
     return prior.to_z(theta[jax.random.categorical(key_choose, log_weights, shape=(chains,))])
 
 
@@ -153,7 +153,3 @@ def _narrowed(
     kept = z[order[np.cumsum(mass[order], dtype=float) > LOST]]
     least, most = kept.min(axis=0) - 1.5 * cell, kept.max(axis=0) + 1.5 * cell
     return jnp.maximum(least, low), jnp.minimum(most, high)
-
-
-def _finite(value: Array) -> Array:
-    return jnp.where(value > -1e30, value, -1e30)

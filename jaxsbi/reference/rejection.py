@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from jaxsbi import simulation
 from jaxsbi.arguments import check_count, check_key
 from jaxsbi.dataset import is_valid, moments
-from jaxsbi.observations import as_observation, flatten_rows
+from jaxsbi.observations import as_observation, flatten_rows, refuse_batch
 from jaxsbi.priors import Prior
 from jaxsbi.progress import quiet
 from jaxsbi.types import Data, PRNGKey, Simulator
@@ -203,8 +203,7 @@ def _check(key: Any, simulate: Any, prior: Any, x_o: Any) -> Data:
     check_key(key)
     simulation.check_prior(prior)
     x_o, batched = as_observation("x_o", x_o, simulation.outcome(simulate, prior.dim))
-    if batched:
-        raise ValueError("x_o must be one observation, got a batch; call once for each of them")
+    refuse_batch("x_o", batched)
     return x_o
 
 
