@@ -135,15 +135,24 @@ def _of_calibration(calibration: Calibration) -> list[str]:
         ]),
         CHANCE,
     )  # fmt: skip
-    if wide := _levels(real & (gaps > 0), reached):
+    wide, narrow = (_levels(real & side, reached) for side in (gaps > 0, gaps < 0))
+    off = [regions for regions in (wide, narrow) if regions]
+    slight = bool(off) and np.max(np.abs(gaps[real])) <= GAP
+    if slight:
         said.append(
-            f"Its regions are too wide: {wide}. They err on the safe side; the observation "
+            f"Its widths are a little off, more than by chance: regions {_and(off)}. Allow for "
+            "that where the edge of a region matters."
+        )
+    if wide and not slight:
+        said.append(
+            f"Its regions are too wide: those {wide}. They err on the safe side; the observation "
             "narrows the parameters down further than they say."
         )
-    if narrow := _levels(real & (gaps < 0), reached):
+    if narrow and not slight:
         said.append(
-            f"Its regions are too narrow: {narrow}. Do not rely on their width; the truth lies "
-            "outside more often than they say. More simulations, or a longer training, mend it."
+            f"Its regions are too narrow: those {narrow}. Do not rely on their width; the truth "
+            "lies outside more often than they say. More simulations, or a longer training, mend "
+            "it."
         )
     leaning = [_leaning(calibration, i) for i in np.flatnonzero(calibration.rejected())]
     if np.max(np.abs(gaps)) > GAP and not real.any() and not leaning:
@@ -158,7 +167,7 @@ def _levels(chosen: np.ndarray, reached: np.ndarray) -> str:
     shares = [f"{100 * reached[i]:.0f}" for i in np.flatnonzero(chosen)]
     if not levels:
         return ""
-    return f"those of {_and(levels)} % hold the truth in {_and(shares)} % of the cases"
+    return f"of {_and(levels)} % hold the truth in {_and(shares)} % of the cases"
 
 
 def _leaning(calibration: Calibration, i: int) -> str:
