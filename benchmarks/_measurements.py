@@ -264,6 +264,12 @@ def crowd(bench: Bench) -> Lines:
     }
 
 
+def shares(bench: Bench, rows: int) -> Lines:
+    """Shares of so many prior draws for which features are defined."""
+    if bench.subject.shares is not None:
+        yield {"what": "shares of prior draws"} | bench.subject.shares(rows)
+
+
 def _compiled(subject: Subject, batch: int, protocol: Any) -> Any:
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), batch))
     theta = jax.ShapeDtypeStruct((batch, subject.draw(1, 0).shape[1]), jnp.float32)

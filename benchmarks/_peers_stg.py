@@ -7,6 +7,7 @@ features, only what costs time in every step is taken: spikes, and the ends of b
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -113,7 +114,7 @@ def plain(key, theta, protocol, *, noise: bool = True, features: bool = True):
     c = kinetics.constants(theta, jnp.asarray(protocol.temperature, float))
     c["noise"] = protocol.noise / kinetics.CAPACITANCE
     words = tuple(_noise.key_words(key))
-    rhythm = stg.Rhythm.of(protocol.start, protocol.samples, protocol.dt)
+    rhythm = stg.Rhythm.of(protocol.start, protocol.samples, protocol.dt, False)
 
     def one(carry, index):
         y, seen, (now, *later) = carry
@@ -144,10 +145,10 @@ def plain(key, theta, protocol, *, noise: bool = True, features: bool = True):
     seen = rhythm.begin(y) if features else ()
     drawn = stg._draw(0, (c, words)) if noise else ()
     (y, seen, _), _ = lax.scan(stretch, (y, seen, drawn), firsts.reshape(-1, size // 4))
-    return rhythm.summary(seen, protocol.dt, theta.dtype)[0] if features else stg._voltage(y)
+    return rhythm.summary(seen, protocol.dt)[0] if features else stg._voltage(y)
 
 
-def defined(rows: int, batch: int = 128, seed: int = 0) -> dict[str, float]:
+def defined(rows: int, batch: int = 128, seed: int = 0) -> dict[str, Any]:
     """Shares of prior draws that have all features, a period, each burst duration; pyloric ones."""
     calls = -(-rows // batch)
     theta = _measure.uniform_draws(stg.PARAMETERS, calls * batch, seed)

@@ -55,6 +55,7 @@ class Subject:
     spans: tuple[Any, ...] = ()  # protocols of several lengths, for the norm of the gradient
     lengths: tuple[int, tuple[Any, ...]] | None = None  # batch and protocols, for memory
     crowd: tuple[int, Any] | None = None  # a very large batch and a protocol, for memory
+    shares: Callable[[int], dict[str, Any]] | None = None  # of so many prior draws, what is defined
 
 
 def in_one_call(simulation: Simulation, theta: np.ndarray, protocol: Any, seed: int = 0) -> Any:

@@ -105,9 +105,6 @@ def pyloric() -> Subject:
 
         return one, (_stg_kinetics.initial(jnp.float32), c), 3
 
-    def smooth(key, theta, protocol):
-        return jnp.log(stg.outcome(key, theta, protocol, energy=True).energy)
-
     return Subject(
         simulate=stg.simulate,
         protocol=stg.DEFAULT,
@@ -125,14 +122,15 @@ def pyloric() -> Subject:
         batches={"cpu": (32, 128, 512), "gpu": (1024, 4096, 16384, 65536)},
         simulations={"cpu": 512, "gpu": 65536},
         gradient_batches={"cpu": (16, 64), "gpu": (1024, 4096)},
-        smooth=smooth,
-        smooth_name="log energies of the three neurons",
+        smooth=stg.simulate,
+        smooth_name="the features that are defined",
         plain=_peers_stg.plain,
         silent=lambda theta, p: (theta, stg.Protocol(p.duration, p.burn_in, p.dt, noise=0.0)),
-        spans=(stg.Protocol(60.0, 10.0), stg.Protocol(200.0, 50.0), short),
+        spans=(stg.Protocol(1000.0, 100.0), stg.Protocol(3000.0, 1000.0), stg.DEFAULT),
         lengths=(4096, (stg.Protocol(500.0, 100.0), stg.Protocol(2000.0, 100.0))),
         crowd=(100_000, stg.Protocol(50.0, 0.0)),
-        rows=256,
+        shares=_peers_stg.defined,
+        rows=128,
         repeats=2,
     )
 

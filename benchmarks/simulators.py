@@ -55,6 +55,8 @@ def measure(model: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]
     yield from _measurements.speed(bench)
     for name in options.measure:
         yield from MEASUREMENTS[name](bench)
+    if options.shares:
+        yield from _measurements.shares(bench, options.shares)
     yield {"what": "this model's measurements", "seconds": time.perf_counter() - began}
 
 
@@ -69,9 +71,12 @@ def main() -> None:
         "--repeats", type=int, help="of which the shortest counts, each model's own"
     )
     parser.add_argument("--memory", action="store_true", help="100 000 circuits in one call, first")
+    parser.add_argument(
+        "--shares", type=int, metavar="ROWS", help="prior draws to count defined features of: stg"
+    )
     parser.add_argument("--out", type=Path, help="also write the lines here")
     options = parser.parse_args()
-    for name in ("batch", "simulations", "repeats"):
+    for name in ("batch", "simulations", "repeats", "shares"):
         value = getattr(options, name)
         if value is not None and min(value if isinstance(value, list) else [value]) < 1:
             parser.error(f"--{name}: expected at least 1, got {value}")

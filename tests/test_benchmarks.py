@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from simulators import channels
+from simulators import channels, stg
 from simulators._basis import COMPONENTS, Basis
 from simulators._gating import approach
 from simulators._stages import staged
@@ -59,6 +59,19 @@ def test_the_plain_scan_of_a_channel_computes_what_the_solver_does():
     np.testing.assert_allclose(loop, channels.simulate(key, theta, quiet), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_the_plain_scan_of_the_circuit_computes_what_the_solver_does():
+    pytest.importorskip("numba")
+    from benchmarks import _peers_stg
+
+    protocol = stg.Protocol(4000.0, 1000.0)
+    key, theta = jax.random.key(3), jnp.asarray(stg.NOMINAL, jnp.float32)
+    ours = stg.simulate(key, theta, protocol)
+    plain = jax.jit(_peers_stg.plain)(key, theta, protocol)
+    assert np.isfinite(ours).sum() > 10
+    np.testing.assert_allclose(plain, ours, rtol=1e-4)
+
+
 def run(*options, out):
     command = [sys.executable, str(ROOT / "benchmarks" / "simulators.py"), *options]
     command += ["--repeats", "1", "--out", str(out)]
@@ -92,6 +105,19 @@ def test_a_small_run_of_the_receptive_field(tmp_path):
     assert same["largest_z_of_the_mean"] < 5
     (precise,) = (line for line in lines if line["what"].startswith("float32"))
     assert all(gap["p99"] < 1e-5 for gap in precise["features"].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "batch", "only"),
+    [("stg", "16", "scan"), ("channels", "2", "agreement"), ("gabor", "4", "agreement")],
+)
+def test_the_other_models_are_measured_too(model, batch, only, tmp_path):
+    pytest.importorskip("numba")
+    small = ("--model", model, "--batch", batch, "--simulations", batch, "--measure", only)
+    lines = run(*small, out=tmp_path / "lines.jsonl")
+    assert {line["model"] for line in lines} == {model}
+    assert "seconds" in lines[-1]
 
 
 @pytest.mark.slow
