@@ -15,6 +15,10 @@ the times of spikes between samples, V' = 0, and for plateaus those at which V p
 Zero gradient have undefined features (NaN), plateaus replaced by a constant, and numbers of bursts
 and cycles: where a burst, a spike at its end or the longest plateau gives way to another, a feature
 jumps. No value is changed by it. A gradient keeps the state of every block, 0.5 MB in 11 s.
+
+Finite is not useful: over the prior, norms per standard deviation of features and θ have medians of
+1.5, 2.6 and 4.7 after 1, 3 and 11 s, but one in ten exceeds 9, 460 and 6·10⁴, and of 11 s one in
+a hundred overflows. Circuits whose rhythm is regular forget their past; others are chaotic. Clip.
 """
 
 from functools import partial
