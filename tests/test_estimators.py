@@ -25,8 +25,21 @@ ESTIMATORS = {
     "nsf": nsf(layers=2, hidden=(20, 20), bins=6),
     "ensemble": ensemble(maf(layers=2, hidden=(10,)), members=3),
 }
-each_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
 each_flow = pytest.mark.parametrize("name", ["maf", "nsf"])
+in_each_dimension = pytest.mark.parametrize(
+    "d", [2, *(pytest.param(d, marks=pytest.mark.slow) for d in (1, 8))]
+)
+
+
+def mostly_slow(*fast: str) -> pytest.MarkDecorator:
+    """All estimators, of which the default run takes some."""
+    cases = [
+        pytest.param(estimator, id=name, marks=() if name in fast else pytest.mark.slow)
+        for name, estimator in ESTIMATORS.items()
+    ]
+    return pytest.mark.parametrize("estimator", cases)
+
+
 X = jnp.array([0.7, -1.2, 3.0])
 
 
@@ -37,7 +50,8 @@ def moments_of_x() -> Moments:
 def perturbed(estimator: Estimator, d: int, scale: float = 0.15, seed: int = 0) -> nnx.Module:
     """A density far from its start: normal noise of sd `scale` on every trained weight."""
     key = jax.random.key(seed)
-    graphdef, params, rest = nnx.split(estimator.init(key, d, moments_of_x()), nnx.Param, ...)
+    density = nnx.jit(lambda: estimator.init(key, d, moments_of_x()))()
+    graphdef, params, rest = nnx.split(density, nnx.Param, ...)
     leaves, treedef = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     leaves = [w + scale * jax.random.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)]
@@ -54,7 +68,7 @@ def samples(density: nnx.Module, n: int, x: jax.Array = X) -> jax.Array:
 
 
 @each_flow
-@pytest.mark.parametrize("d", [1, 2, 8])
+@in_each_dimension
 def test_flows_start_at_the_prior_for_every_x(name: str, d: int) -> None:
     density = ESTIMATORS[name].init(jax.random.key(0), d, moments_of_x())
     z = 3 * jax.random.normal(jax.random.key(1), (50, d))
@@ -74,7 +88,7 @@ def test_mixtures_start_near_the_prior() -> None:
     np.testing.assert_allclose(log_probs(single, z), expected, rtol=1e-5, atol=1e-5)
 
 
-@each_estimator
+@mostly_slow("mdn", "nsf")
 def test_density_of_one_parameter_integrates_to_one_and_is_sampled(estimator: Estimator) -> None:
     density = perturbed(estimator, 1, scale=0.1)
     grid = jnp.linspace(-40, 40, 80_001)
@@ -85,7 +99,7 @@ def test_density_of_one_parameter_integrates_to_one_and_is_sampled(estimator: Es
     assert stats.kstest(np.interp(drawn, grid, cdf), "uniform").pvalue > 0.01
 
 
-@each_estimator
+@mostly_slow("mdn", "maf", "ensemble")
 def test_density_of_two_parameters_integrates_to_one_and_is_sampled(estimator: Estimator) -> None:
     density = perturbed(estimator, 2, scale=0.1)
     axis = np.linspace(-15, 15, 1201)
@@ -107,7 +121,7 @@ def test_density_of_two_parameters_integrates_to_one_and_is_sampled(estimator: E
 
 
 @each_flow
-@pytest.mark.parametrize("d", [1, 2, 8])
+@in_each_dimension
 def test_flow_inverts_and_its_log_det_is_autodiffs(name: str, d: int) -> None:
     with jax.enable_x64(True):
         density = perturbed(ESTIMATORS[name], d)
@@ -152,7 +166,7 @@ def test_mixture_is_that_of_its_components() -> None:
     )
 
 
-@each_estimator
+@mostly_slow("mdn", "nsf")
 def test_undefined_and_infinite_features_give_finite_densities_and_gradients(
     estimator: Estimator,
 ) -> None:
@@ -177,7 +191,7 @@ def test_undefined_and_infinite_features_give_finite_densities_and_gradients(
         assert jnp.all(jnp.isfinite(sums)) and jnp.all(jnp.isfinite(z_drawn))
 
 
-@each_estimator
+@mostly_slow("nsf")
 def test_densities_differentiate_in_x_and_samples_in_the_weights(estimator: Estimator) -> None:
     density = perturbed(estimator, 3)
     z = jnp.array([0.1, -0.5, 1.0])
@@ -197,7 +211,7 @@ def test_densities_differentiate_in_x_and_samples_in_the_weights(estimator: Esti
     assert any(jnp.any(leaf != 0) for leaf in slopes)
 
 
-@each_estimator
+@mostly_slow("mdn", "nsf")
 def test_equal_specifications_share_a_graph_definition(estimator: Estimator) -> None:
     first, second = (
         nnx.split(from_spec(json.loads(json.dumps(estimator.spec()))).init(

@@ -48,7 +48,9 @@ def saved(tmp_path_factory):
     return posterior, path
 
 
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize(
+    "prior", ["box", "gaussian", pytest.param("mapping", marks=pytest.mark.slow)]
+)
 def test_a_loaded_posterior_has_the_same_prior_samples_and_densities(prior, tmp_path):
     posterior = fitted(PRIORS[prior], x_o=X)
     posterior.save(tmp_path / "posterior")

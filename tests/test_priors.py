@@ -20,7 +20,12 @@ PRIORS = {
 }
 
 
-@pytest.fixture(params=PRIORS, ids=str)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in ("mixed", "no quantiles") else ())
+        for name in PRIORS
+    ]
+)
 def prior(request):
     return PRIORS[request.param]
 

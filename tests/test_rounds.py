@@ -71,6 +71,7 @@ def test_linear_gaussian_posterior_is_recovered(estimator):
     assert score.rf < 0.52
 
 
+@pytest.mark.slow
 def test_mass_piled_at_both_bounds_is_where_the_grid_says():
     """x ~ N((2θ − 1)², 0.1²) seen at 1: θ piles up at 0 and at 1, equally."""
     prior = jaxsbi.box([0.0], [1.0])

@@ -29,6 +29,7 @@ def test_rows_do_not_change_with_batch_or_campaign_size():
         jax.tree.map(lambda a, b, n=n: np.testing.assert_array_equal(a, b[:n]), x_again, x)
 
 
+@pytest.mark.slow
 def test_rows_of_the_neuron_do_not_change_with_the_batch():
     simulate = Partial(hh.simulate, protocol=hh.step(3.0, 5.0, 15.0, 20.0))
     prior = jaxsbi.box(hh.PARAMETERS)

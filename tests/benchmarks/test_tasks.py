@@ -129,7 +129,14 @@ def test_prior_has_the_density_of_the_benchmark(name: str) -> None:
     np.testing.assert_allclose(prior.log_prob(jnp.asarray(theta)), expected, rtol=2e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in TASKS if n != "two_moons"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("sir", "lotka_volterra") else ())
+        for name in TASKS
+        if name != "two_moons"
+    ],
+)
 def test_reference_samples_obey_steins_identity_for_prior_and_likelihood(name: str) -> None:
     """E[φ ∂_i log p(θ, x_o) + ∂_i φ] = 0 over p(θ | x_o), φ a function that ends at the bounds.
 

@@ -260,6 +260,7 @@ def temporary(milliseconds, rows=64):
     return lowered.compile().memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_memory_of_a_run_does_not_grow_with_its_length():
     short, long = temporary(500.0), temporary(2000.0)
     assert abs(long / short - 1) < 0.05, (short, long)
