@@ -11,6 +11,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ._archives import read
+
 COMPONENTS = 10
 
 
@@ -32,19 +34,10 @@ class Basis(eqx.Module):
     @classmethod
     def load(cls, path: str | Path) -> "Basis":
         """The basis of a file that `save` wrote; ValueError if it holds something else."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                names = tuple(str(name) for name in file["names"])
-                functions = tuple(file[f"functions_{i}"] for i in range(len(names)))
-        except FileNotFoundError:
-            raise ValueError(
-                f"path: expected a file that Basis.save wrote, {path} is not there"
-            ) from None
-        except Exception as error:
-            # A damaged archive fails in many ways: bad zip, bad header, a missing member.
-            raise ValueError(
-                f"path: expected a file that Basis.save wrote, got {path} ({error}); save it again"
-            ) from error
+        words = dict(expected="a file that Basis.save wrote", remedy="save it again")
+        (names,) = read(path, "names", **words)
+        names = tuple(str(name) for name in np.ravel(names))
+        functions = read(path, *(f"functions_{i}" for i in range(len(names))), **words)
         for name, function in zip(names, functions, strict=True):
             _check_function(f"{path}: {name}", function)
         return cls(functions, names)

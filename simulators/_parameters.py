@@ -37,13 +37,19 @@ def nominal(parameters: tuple[Parameter, ...]) -> np.ndarray:
     return np.asarray([p.nominal for p in parameters])
 
 
-def as_theta(theta, parameters: tuple[Parameter, ...]) -> jax.Array:
-    """theta as a floating array of shape (d,), in JAX's default precision; ValueError otherwise."""
+def as_theta(theta, parameters: tuple[Parameter, ...], low=-np.inf, high=np.inf) -> jax.Array:
+    """theta as a floating array of shape (d,), in JAX's default precision; ValueError otherwise.
+
+    Components must be finite and in [low, high], numbers or (d,), their physical range. Inside jit
+    or vmap, where theta cannot be looked at, one that is not is all NaN, and so is its outcome.
+    """
     names = ", ".join(p.name for p in parameters)
     try:
         theta = jnp.asarray(theta)
     except TypeError as error:
-        raise ValueError(f"theta: expected numbers ({names}), got {theta!r}") from error
+        raise ValueError(
+            f"theta: expected numbers ({names}), got {type(theta).__name__} of something else"
+        ) from error
     if theta.shape != (len(parameters),):
         raise ValueError(
             f"theta: expected shape ({len(parameters)},) ({names}), got {theta.shape}; "
@@ -51,7 +57,31 @@ def as_theta(theta, parameters: tuple[Parameter, ...]) -> jax.Array:
         )
     if not (jnp.issubdtype(theta.dtype, jnp.floating) or jnp.issubdtype(theta.dtype, jnp.integer)):
         raise ValueError(f"theta: expected real numbers ({names}), got dtype {theta.dtype}")
-    return theta.astype(float)
+    theta = theta.astype(float)
+    if not concrete(theta):
+        good = jnp.all(jnp.isfinite(theta) & (theta >= low) & (theta <= high))
+        return jnp.where(good, theta, jnp.nan)
+    good = np.isfinite(theta) & (np.asarray(theta) >= low) & (np.asarray(theta) <= high)
+    if not good.all():
+        i = int(np.argmin(good))
+        low, high = (float(np.broadcast_to(a, good.shape)[i]) for a in (low, high))
+        unit = f" [{parameters[i].unit}]" if parameters[i].unit else ""
+        raise ValueError(
+            f"theta: expected {parameters[i].name} {_range(low, high)}{unit}, "
+            f"got {float(theta[i]):g}; inside jit or vmap such rows give NaN"
+        )
+    return theta
+
+
+def _range(low: float, high: float) -> str:
+    if np.isfinite(high):
+        return f"between {low:g} and {high:g}"
+    return f"≥ {low:g} and finite" if np.isfinite(low) else "finite"
+
+
+def as_numbers(value) -> jax.Array | np.ndarray:
+    """What is no JAX array as NumPy's float64, which touches no device; others pass through."""
+    return value if isinstance(value, jax.Array) else np.asarray(value, float)
 
 
 def concrete(value) -> bool:

@@ -15,9 +15,9 @@ from . import _bursts, _cycles, _slopes, spikes
 from ._observers import Observer
 from ._parameters import Feature
 from ._stages import staged
+from ._stg_kinetics import NEURONS
 from .stimuli import after, at_or_after
 
-NEURONS = ("PM", "LP", "PY")
 SPIKE_THRESHOLD, PLATEAU_LEVEL = -10.0, -30.0  # mV
 QUIET, SHORT_BURST = 150.0, 40.0  # ms: a gap that ends a burst; bursts no longer are none
 LOOK, SHORT_PLATEAU, SPIKE_WIDTH = 0.25, 5.0, 2.5  # ms: resolution; a mean below is set to

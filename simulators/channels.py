@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _noise
+from ._archives import read
 from ._basis import COMPONENTS, Basis, principal
 from ._clamped import run
 from ._parameters import Feature, Parameter, as_theta, concrete, expect, nominal
@@ -42,6 +43,7 @@ PARAMETERS = (
     Parameter("h", "1/mV²", 0.0, 0.05, 0.00026),
 )
 NOMINAL = nominal(PARAMETERS)
+_LOWEST = np.where([p.unit == "ms" for p in PARAMETERS], 0, -np.inf)
 
 
 class Protocol(eqx.Module):
@@ -132,16 +134,6 @@ def _features(currents, protocol):
     return jnp.concatenate(parts)
 
 
-def _as_theta(theta) -> jax.Array:
-    theta = as_theta(theta, PARAMETERS)
-    if concrete(theta) and not (np.all(np.isfinite(theta)) and theta[3] >= 0):
-        raise ValueError(
-            f"theta: expected finite numbers and a time scale d ≥ 0 ms, got {np.asarray(theta)}; "
-            "draw it from the prior given by PARAMETERS"
-        )
-    return theta
-
-
 def _as_protocol(protocol) -> Protocol:
     """The protocol as JAX arrays in the default precision; ValueError for anything else."""
     if protocol is None:
@@ -160,15 +152,15 @@ def simulate(key: jax.Array, theta: jax.Array, protocol: Protocol | None = None)
     """x, shape (11 · protocols,): coefficients on the basis and mean, protocol by protocol.
 
     Streamed: no trace is kept. `theta`: (8,), see PARAMETERS; `protocol`: `default_protocol()` if
-    left out. NaN where no outward current flows, and, under jit or vmap, where d < 0.
+    left out. NaN where no outward current flows and, under jit or vmap, where d < 0.
     """
-    theta, protocol = _as_theta(theta), _as_protocol(protocol)
+    theta, protocol = as_theta(theta, PARAMETERS, _LOWEST), _as_protocol(protocol)
     return _simulate(_noise.key_words(key), theta, protocol)
 
 
 def trace(key: jax.Array, theta: jax.Array, protocol: Protocol | None = None) -> Trace:
     """Normalised currents of the run that `simulate` summarises."""
-    theta, protocol = _as_theta(theta), _as_protocol(protocol)
+    theta, protocol = as_theta(theta, PARAMETERS, _LOWEST), _as_protocol(protocol)
     currents = _currents(_noise.key_words(key), theta, protocol.noise, protocol.clamps)
     return Trace(tuple(current.T for current in currents), protocol)
 
@@ -196,6 +188,8 @@ def fit_basis(thetas: np.ndarray, clamps: Sequence[Clamp], labels: Sequence[str]
     if thetas.ndim != 2 or thetas.shape[1] != len(PARAMETERS):
         raise ValueError(f"thetas: expected shape (m, {len(PARAMETERS)}), got {thetas.shape}")
     labels = [str(n) for n in labels] or [f"row {i}" for i in range(len(thetas))]
+    if len(labels) != len(thetas):
+        raise ValueError(f"labels: expected {len(thetas)}, one a channel, got {len(labels)}")
     thetas, first = np.unique(thetas, axis=0, return_index=True)
     labels = [labels[i] for i in first]
     key, lanes = jnp.zeros(2, jnp.uint32), 16
@@ -219,8 +213,12 @@ def default_protocol() -> Protocol:
     """
     clamps, path = standard(), data_folder() / FITS
     if path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            thetas, labels = file["theta"], file["names"]
+        thetas, labels = read(
+            path,
+            *("theta", "names"),
+            expected="an .npz with theta and names of channels",
+            remedy="put a whole file in its place, or take it away",
+        )
     else:
         warnings.warn(
             f"{FITS} is not in the data folder (set JAXSBI_DATA): the basis of the features is "

@@ -25,61 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _noise
+from ._cells import CELLS, constrain, unconstrain
 from ._parameters import Feature, Parameter, as_theta, concrete, expect, nominal
 from ._poisson import poisson
 
 SIZE, FRAMES, DT, CLIP = 41, 12_000, 0.025, 4.0  # pixels a side, frames, s, log gain
-CONSTRAINED = ("bias", "A", "phi", "f", "alpha", "gamma", "b", "x_0", "y_0")
-_FIRST = (math.pi / 4, 1.8, 0.7, 1.5, 2.5, 0.3, -0.4)
-_SECOND = (math.pi / 2 - 0.001, 2.4, 0.7 + math.pi / 4, 2.8, 2.3, -0.5, 0.1)
-_SIXTH = (0.001, 1.8, 0.7 + math.pi / 3, 0.8, 2.7, 0.3, 0.4)
-_FAST, _SLOW = (1.488101, 0.492620), (-0.202180, 0.635893)
-# The six published cells, (6, 9), as CONSTRAINED; the last is the observation of the figure.
-CELLS = np.array(
-    [
-        (*_FAST, *_FIRST), (*_FAST, *_SECOND), (*_FAST, *_SIXTH),
-        (*_SLOW, *_FIRST), (*_SLOW, *_SECOND), (*_SLOW, *_SIXTH),
-    ]
-)  # fmt: skip
-
-
-def constrain(theta: jax.Array) -> jax.Array:
-    """(bias, A, φ, f, α, γ, b, x₀, y₀) of theta: e^θ, σ(θ)·π, σ(θ)·2π or tanh(θ/2)."""
-    theta = jnp.asarray(theta, float)
-    bias, log_a, phi, log_f, alpha, log_gamma, log_b, x0, y0 = jnp.moveaxis(theta, -1, 0)
-    positive = (jnp.exp(v) for v in (log_a, log_f, log_gamma, log_b))
-    a, f, gamma, b = positive
-    phi, alpha = math.pi * jax.nn.sigmoid(phi), 2 * math.pi * jax.nn.sigmoid(alpha)
-    x0, y0 = jnp.tanh(x0 / 2), jnp.tanh(y0 / 2)
-    return jnp.stack([bias, a, phi, f, alpha, gamma, b, x0, y0], axis=-1)
-
-
-def _logit(p):
-    return np.log(p) - np.log1p(-p)
-
-
-def unconstrain(cell: np.ndarray) -> np.ndarray:
-    """theta of (bias, A, φ, f, α, γ, b, x₀, y₀), in NumPy; ValueError outside their ranges."""
-    cell = np.asarray(cell, float)
-    if cell.shape[-1:] != (len(CONSTRAINED),):
-        raise ValueError(f"cell: expected shape (…, 9), {CONSTRAINED}, got {cell.shape}")
-    ends = {"A": (0, np.inf), "f": (0, np.inf), "gamma": (0, np.inf), "b": (0, np.inf)}
-    ends |= {"phi": (0, np.pi), "alpha": (0, 2 * np.pi), "x_0": (-1, 1), "y_0": (-1, 1)}
-    columns = dict(zip(CONSTRAINED, np.moveaxis(cell, -1, 0), strict=True))
-    for name, (low, high) in ends.items():
-        if not np.all((columns[name] > low) & (columns[name] < high)):
-            raise ValueError(
-                f"cell: expected {name} between {low:g} and {high:g}, got {columns[name]}; "
-                "angles may be shifted by whole turns"
-            )
-    theta = [
-        columns["bias"], np.log(columns["A"]), _logit(columns["phi"] / np.pi),
-        np.log(columns["f"]), _logit(columns["alpha"] / (2 * np.pi)), np.log(columns["gamma"]),
-        np.log(columns["b"]), _logit((columns["x_0"] + 1) / 2), _logit((columns["y_0"] + 1) / 2),
-    ]  # fmt: skip
-    return np.stack(theta, axis=-1)
-
-
 CELL_THETAS = unconstrain(CELLS)
 NAMES = (
     "bias", "log A", "logit phi/pi", "log f", "logit alpha/2pi", "log gamma", "log b",
@@ -95,10 +45,22 @@ FEATURES = (Feature("spike-triggered average", ""), Feature("spike count", ""))
 NOMINAL = nominal(PARAMETERS)
 
 
+def _video(frames) -> jax.Array | np.ndarray:
+    if hasattr(frames, "dtype"):  # NumPy's float32 stays as it is, and touches no device
+        return frames
+    try:
+        return np.asarray(frames, float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "frames: expected numbers of shape (frames, rows, columns), got "
+            f"{type(frames).__name__} of something else; white_noise(seed, frames) makes a video"
+        ) from error
+
+
 class Protocol(eqx.Module):
     """Video (frames, rows, columns), one frame each 25 ms, float32 unless JAX is in float64."""
 
-    frames: jax.Array | np.ndarray
+    frames: jax.Array | np.ndarray = eqx.field(converter=_video)
 
     def __check_init__(self):
         shape = np.shape(self.frames)
@@ -118,6 +80,10 @@ class Protocol(eqx.Module):
 
 def white_noise(seed: int = 0, frames: int = FRAMES, size: int = SIZE) -> Protocol:
     """N(0, 1) per pixel and frame from a seed, the same numbers on every machine, in float32."""
+    if frames < 1 or size < 2:
+        raise ValueError(
+            f"frames, size: expected at least 1 and 2 (pixels a side), got {frames} and {size}"
+        )
     random = np.random.RandomState(seed)
     video = np.empty((frames, size, size), np.float32)
     for first in range(0, frames, 1000):
@@ -184,11 +150,12 @@ def _rate(cell, drive):
 
 
 def _summary(counts, frames):
+    """x; without a spike, a rejected simulation, all of it is NaN."""
     count = jnp.sum(counts)
     sums = jnp.dot(counts, frames.reshape(len(frames), -1), precision="highest")
     sta = sums / jnp.where(count > 0, count, 1)
-    sta = jnp.where(count > 0, sta - jnp.mean(sta), jnp.nan)
-    return {"sta": sta.reshape(frames.shape[1:]), "count": count}
+    x = {"sta": (sta - jnp.mean(sta)).reshape(frames.shape[1:]), "count": count}
+    return jax.tree.map(lambda a: jnp.where(count > 0, a, jnp.nan), x)
 
 
 @jax.jit
@@ -235,13 +202,6 @@ def _as_protocol(protocol) -> Protocol:
     return Protocol(jnp.asarray(protocol.frames, float))
 
 
-def _as_theta(theta) -> jax.Array:
-    theta = as_theta(theta, PARAMETERS)
-    if concrete(theta) and not np.all(np.isfinite(theta)):
-        raise ValueError(f"theta: expected finite numbers ({', '.join(NAMES)}), got {theta}")
-    return theta
-
-
 def _as_counts(name, counts, protocol):
     counts = jnp.asarray(counts).astype(float)
     if counts.shape != protocol.frames.shape[:1]:
@@ -249,6 +209,12 @@ def _as_counts(name, counts, protocol):
             f"{name}: expected shape ({len(protocol.frames)},), one count a frame, "
             f"got {counts.shape}"
         )
+    if concrete(counts):
+        y = np.asarray(counts)
+        good = np.isfinite(y) & (y >= 0) & (y == np.round(y))
+        if not good.all():
+            i = int(np.argmin(good))
+            raise ValueError(f"{name}: expected whole numbers ≥ 0, got {y[i]:g} in frame {i}")
     return counts
 
 
@@ -258,15 +224,15 @@ def simulate(
     """x = {"sta": Σ y_t frame_t / Σ y_t less its mean over pixels, "count": Σ y_t}.
 
     `theta`: (9,), see PARAMETERS; `protocol`: `default_protocol()` if left out. A run without a
-    spike has a count of 0 and a "sta" of NaN, to be masked.
+    spike (one prior draw in 10⁴) is a rejected simulation: all of x is NaN, a mask for the row.
     """
-    theta, protocol = _as_theta(theta), _as_protocol(protocol)
+    theta, protocol = as_theta(theta, PARAMETERS), _as_protocol(protocol)
     return _simulate(_noise.key_words(key), theta, protocol)
 
 
 def trace(key: jax.Array, theta: jax.Array, protocol: Protocol | None = None) -> Trace:
     """Counts and drive of the run that `simulate` summarises."""
-    theta, protocol = _as_theta(theta), _as_protocol(protocol)
+    theta, protocol = as_theta(theta, PARAMETERS), _as_protocol(protocol)
     return Trace(*_trace(_noise.key_words(key), theta, protocol), protocol)
 
 
@@ -281,5 +247,5 @@ def log_likelihood(
     theta: jax.Array, counts: jax.Array, protocol: Protocol | None = None
 ) -> jax.Array:
     """log p(y | theta) = Σ_t (y_t log λ_t − λ_t − log y_t!), exact; counts y (n,)."""
-    theta, protocol = _as_theta(theta), _as_protocol(protocol)
+    theta, protocol = as_theta(theta, PARAMETERS), _as_protocol(protocol)
     return _log_likelihood(theta, _as_counts("counts", counts, protocol), protocol)

@@ -21,8 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _noise
-from ._parameters import Feature, Parameter, as_theta, concrete, expect, nominal
-from .stimuli import _numbers
+from ._parameters import Feature, Parameter, as_numbers, as_theta, concrete, expect, nominal
 
 __all__ = [
     "DEFAULT",
@@ -71,7 +70,7 @@ PRIOR_PRECISION = _prior_precision()
 class Protocol(eqx.Module):
     """Input u_t, t = 1 … n, shape (n,), one value a bin of 1 ms; dynamic, so it can be batched."""
 
-    stimulus: jax.Array | np.ndarray = eqx.field(converter=_numbers)
+    stimulus: jax.Array | np.ndarray = eqx.field(converter=as_numbers)
 
     def __check_init__(self):
         if self.stimulus.ndim != 1 or self.stimulus.shape[0] < 1:
@@ -100,6 +99,8 @@ class Protocol(eqx.Module):
 
 def white_noise(seed: int = 0, bins: int = 100) -> Protocol:
     """u_t ~ N(0, 1) from a seed, the same numbers on every machine."""
+    if bins < 1:
+        raise ValueError(f"bins: expected at least one, got {bins}")
     return Protocol(np.random.RandomState(seed).standard_normal(bins))
 
 
@@ -180,6 +181,11 @@ def _as_spikes(name, spikes, protocol):
             f"{name}: expected shape ({protocol.bins},), 0 or 1 a bin of the protocol, "
             f"got {spikes.shape}"
         )
+    if concrete(spikes):
+        good = np.isin(spikes, (0, 1))
+        if not good.all():
+            i = int(np.argmin(good))
+            raise ValueError(f"{name}: expected 0 or 1 a bin, got {float(spikes[i]):g} in bin {i}")
     return spikes
 
 

@@ -54,6 +54,12 @@ PARAMETERS = (
     Parameter("-E_l", "mV", 35.0, 100.0, 70.0),
 )
 NOMINAL = nominal(PARAMETERS)
+# What can be simulated; 200 mV from V_T every gate has settled.
+_LOWEST = np.array([-200.0 if p.unit == "mV" else 0.0 for p in PARAMETERS])
+_HIGHEST = np.array([200.0 if p.unit == "mV" else np.inf for p in PARAMETERS])
+# The time constant of the fastest gate, sodium's activation, where it is longest: at V_T + 21.6 mV.
+# Away from there the gate is faster, but all closed or open, and a step finds it so.
+FASTEST = 0.119  # ms
 # 5·10⁻⁴ µA into a cylinder of 70 µm length and diameter: 3.248 µA/cm².
 DEFAULT = step(5e-4 / (math.pi * 70e-4**2))
 
@@ -170,6 +176,16 @@ def _as_protocol(protocol) -> Protocol:
     return jax.tree.map(lambda a: jnp.asarray(a, float), protocol)
 
 
+def _prepare(key, theta, protocol):
+    protocol = _as_protocol(protocol)
+    if protocol.dt > FASTEST:
+        raise ValueError(
+            f"protocol.dt: expected at most {FASTEST} ms, the time constant of the fastest gate "
+            f"(of sodium), got {protocol.dt:g}; 0.01 is usual"
+        )
+    return _noise.key_words(key), as_theta(theta, PARAMETERS, _LOWEST, _HIGHEST), protocol
+
+
 def _run(key, theta, protocol, keep):
     c = _constants(theta, protocol.dt)
     steps = protocol.samples - 1
@@ -208,16 +224,16 @@ def simulate(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> 
     """x = features of one noisy run, shape (7,), streamed: no trace is kept.
 
     `key`: a threefry key; `theta`: (8,), see PARAMETERS. NaN marks an undefined feature (an empty
-    window, a constant voltage). The spike count has zero gradient in theta.
+    window, a constant voltage). The spike count has zero gradient in theta. Raises ValueError for a
+    negative conductance that can be looked at; inside jit or vmap such a row is NaN.
     """
-    protocol = _as_protocol(protocol)
-    return _simulate(_noise.key_words(key), as_theta(theta, PARAMETERS), protocol)
+    return _simulate(*_prepare(key, theta, protocol))
 
 
 def trace(key: jax.Array, theta: jax.Array, protocol: Protocol = DEFAULT) -> Trace:
     """V_i at t = i·dt, i = 0 … n − 1, of the run that `simulate` summarises."""
-    protocol = _as_protocol(protocol)
-    return Trace(_trace(_noise.key_words(key), as_theta(theta, PARAMETERS), protocol), protocol)
+    key, theta, protocol = _prepare(key, theta, protocol)
+    return Trace(_trace(key, theta, protocol), protocol)
 
 
 def features(trace: Trace) -> jax.Array:

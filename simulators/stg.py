@@ -32,10 +32,11 @@ import numpy as np
 from . import _noise
 from . import _stg_kinetics as kinetics
 from ._observers import Both
-from ._parameters import Parameter, as_theta, concrete, expect, nominal
-from ._pyloric import FEATURES, NEURONS, STRETCH, Rhythm
+from ._parameters import Parameter, as_theta, expect, nominal
+from ._pyloric import FEATURES, STRETCH, Rhythm
 from ._solve import Drive, ExponentialEuler, Relaxation, integrate, replay
 from ._stages import alike
+from ._stg_kinetics import NEURONS
 from ._stg_protocol import Protocol
 
 __all__ = [
@@ -79,7 +80,8 @@ PARAMETERS = tuple(
     for label, (low, high), value in zip(_LABELS, _BOUNDS, _NOMINAL, strict=True)
 )
 NOMINAL = nominal(PARAMETERS)
-
+# What can be simulated: any conductance ≥ 0, any synapse whose conductance is finite in float32.
+_LOWEST, _HIGHEST = np.repeat([[0, -79.9], [np.inf, 79.9]], (24, 7), axis=1)
 
 DEFAULT = Protocol()
 
@@ -135,20 +137,6 @@ def _injected(given, drawn, args):
     return tuple(tuple(args[0]["noise"] * n for n in step) for step in zip(*z, strict=True))
 
 
-def _physical(theta, protocol):
-    """Whether the circuit can be simulated; ValueError if not, where it can be looked at now."""
-    membrane, synapses = theta[:24], theta[24:]
-    good = jnp.concatenate([(membrane >= 0) & jnp.isfinite(membrane), jnp.abs(synapses) < 80])
-    if concrete(good) and not np.all(good):
-        i = int(np.argmin(good))
-        raise ValueError(
-            f"theta: expected {PARAMETERS[i].name} {'≥ 0' if i < 24 else 'between −80 and 80'} "
-            f"[{PARAMETERS[i].unit}], got {float(theta[i])}; inside jit or vmap such rows give NaN"
-        )
-    fits = protocol.dt <= kinetics.fastest(protocol.temperature)
-    return jnp.all(good) & fits & (protocol.noise >= 0)
-
-
 def _as_protocol(protocol) -> Protocol:
     expect(
         "protocol",
@@ -194,7 +182,8 @@ def _run(key, theta, good, setting, window, energy=False, keep=False, moving=Fal
         drive=Drive(_nothing, _draw, _injected),
         emit=_voltage,
         dt=window.dt,
-        steps=window.samples - 1,
+        # Energy looks at the sample before a step: one more step shows it the last one.
+        steps=window.samples - (not energy),
         length=BLOCK,
         stretch=STRETCH,
         unrolled=False,
@@ -240,9 +229,11 @@ def _summarise(window, voltage):
 
 def _prepare(key, theta, protocol):
     protocol = _as_protocol(protocol)
-    words, theta = _noise.key_words(key), as_theta(theta, PARAMETERS)
+    words, theta = _noise.key_words(key), as_theta(theta, PARAMETERS, _LOWEST, _HIGHEST)
+    fits = protocol.dt <= kinetics.fastest(protocol.temperature)
+    good = jnp.all(jnp.isfinite(theta)) & fits & (protocol.noise >= 0)
     setting = tuple(jnp.asarray(a, float) for a in (protocol.temperature, protocol.noise))
-    return words, theta, _physical(theta, protocol), setting
+    return words, theta, good, setting
 
 
 def outcome(

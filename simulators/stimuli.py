@@ -5,12 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._parameters import concrete
-
-
-def _numbers(value):
-    # NumPy keeps float64 and touches no device; tracers and JAX arrays pass through.
-    return value if isinstance(value, jax.Array) else np.asarray(value, float)
+from ._parameters import as_numbers, concrete
 
 
 class CurrentClamp(eqx.Module):
@@ -21,10 +16,10 @@ class CurrentClamp(eqx.Module):
     A time closer than dt/20 to a sample is the sample's.
     """
 
-    current: jax.Array | np.ndarray = eqx.field(converter=_numbers)
-    v0: jax.Array | np.ndarray = eqx.field(converter=_numbers)
-    t_on: jax.Array | np.ndarray = eqx.field(converter=_numbers)
-    t_off: jax.Array | np.ndarray = eqx.field(converter=_numbers)
+    current: jax.Array | np.ndarray = eqx.field(converter=as_numbers)
+    v0: jax.Array | np.ndarray = eqx.field(converter=as_numbers)
+    t_on: jax.Array | np.ndarray = eqx.field(converter=as_numbers)
+    t_off: jax.Array | np.ndarray = eqx.field(converter=as_numbers)
     dt: float = eqx.field(static=True, converter=float)
 
     def __check_init__(self):

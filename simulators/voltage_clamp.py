@@ -13,8 +13,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ._parameters import concrete
-from .stimuli import _numbers
+from ._archives import read
+from ._parameters import as_numbers, concrete
 
 STAMP = 0.025  # ms
 MISSING = (2, 21, 339, 5421, 86739)  # numbers k of the absent stamps: 0.05 … 2168.475 ms
@@ -25,7 +25,7 @@ FILE = "channels/protocols.npz"
 class Clamp(eqx.Module):
     """Command voltage V (sweeps, n) [mV], every dt [ms]; V is dynamic, name and dt are static."""
 
-    voltage: jax.Array | np.ndarray = eqx.field(converter=_numbers)
+    voltage: jax.Array | np.ndarray = eqx.field(converter=as_numbers)
     dt: float = eqx.field(static=True, converter=float)
     name: str = eqx.field(static=True)
 
@@ -142,18 +142,19 @@ def action_potentials(path: str | Path | None = None) -> Clamp:
 def _read(path: Path, prefix: str, expected: np.ndarray) -> np.ndarray:
     """The voltages of a file at the expected time stamps; ValueError for gaps and other files."""
     names = (f"{prefix}_time_ms", f"{prefix}_voltage_mv")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            time, voltage = (np.asarray(file[n], float) for n in names)
-    except (OSError, KeyError, ValueError) as error:
+    time, voltage = read(
+        path,
+        *names,
+        expected=f"an .npz with {names[0]} and {names[1]}",
+        remedy="put a whole file in its place",
+    )
+    kinds = time.dtype.kind + voltage.dtype.kind
+    if time.shape != voltage.shape or time.ndim != 1 or not set(kinds) <= set("fiu"):
         raise ValueError(
-            f"path: expected an .npz with {names[0]} and {names[1]}, got {path} ({error})"
-        ) from error
-    if time.shape != voltage.shape or time.ndim != 1:
-        raise ValueError(
-            f"{path}: expected {names[0]} and {names[1]} of one shape (n,), "
-            f"got {time.shape} and {voltage.shape}"
+            f"{path}: expected {names[0]} and {names[1]}, real numbers of one shape (n,), "
+            f"got {time.dtype} {time.shape} and {voltage.dtype} {voltage.shape}"
         )
+    time, voltage = time.astype(float), voltage.astype(float)
     # Stamps above 1000 ms are rounded to 0.01 ms.
     near = np.searchsorted(expected - STAMP / 2, time, side="right") - 1
     absent = np.setdiff1d(np.arange(len(expected)), near)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from clamped import currents, near_nominal, short_clamps, short_protocol
 
 from simulators import _clamped, channels
 from simulators._basis import Basis
@@ -27,24 +28,9 @@ def prior_draws(n, seed=0):
     return np.random.default_rng(seed).uniform(LOW, HIGH, (n, 8))
 
 
-def near_nominal(n, seed=0):
-    """Channels that open within the short protocols below."""
-    spread = np.random.default_rng(seed).uniform(0.6, 1.6, (n, 8))
-    return channels.NOMINAL * spread * [1, 1, 1, 0.1, 1, 1, 1, 1]
-
-
-def short_clamps():
-    """A step family of three sweeps and a ramp, for some ms each."""
-    steps = np.full((3, 403), -80.0)
-    steps[:, 50:300] = np.array([-20.0, 10.0, 50.0])[:, None]
-    ramp = -80 + 130 * (1 - np.abs(np.linspace(-1, 1, 250)))
-    return (Clamp(steps, 0.05, "steps"), Clamp(ramp[None], 0.1, "ramp"))
-
-
 @pytest.fixture(scope="module")
 def protocol():
-    clamps = short_clamps()
-    return channels.Protocol(clamps, channels.fit_basis(near_nominal(20, seed=9), clamps))
+    return short_protocol()
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +42,6 @@ def single(protocol):
 
 def quiet(protocol):
     return channels.Protocol(protocol.clamps, protocol.basis, 0.0)
-
-
-def currents(theta, clamp):
-    """Normalised currents (sweeps, n) without noise, from the equations as they are published."""
-    a, b, c, d, e, f, g, h = np.asarray(theta, float)
-    v = np.asarray(clamp.voltage, float)
-    y = v - c
-    with np.errstate(over="ignore"):
-        rate = (np.exp(-(e * y + f * y * y)) + np.exp(g * y + h * y * y)) / d
-    keep = np.exp(np.maximum(-clamp.dt * 2.3**1.4 * rate, -500))
-    steady = 1 / (1 + np.exp(-a * v + b))
-    m = np.empty_like(v)
-    m[:, 0] = steady[:, 0]
-    for i in range(1, v.shape[1]):
-        m[:, i] = steady[:, i - 1] + (m[:, i - 1] - steady[:, i - 1]) * keep[:, i - 1]
-    current = 2.3**1.4 * m * (v + 86.7)
-    return current / current.max()
 
 
 @pytest.mark.parametrize(
@@ -241,53 +210,17 @@ def test_memory_is_that_of_the_protocol_not_of_the_current():
     assert temporary(32_001) - temporary(4_001) < 3 * 28_000 * 8 * 4
 
 
-def test_basis_is_that_of_the_principal_components(protocol):
-    thetas = near_nominal(20, seed=9)
-    for clamp, phi in zip(protocol.clamps, protocol.basis.functions, strict=True):
-        columns = np.stack([currents(t, clamp).T.ravel() for t in thetas], axis=1)
-        columns = (columns - columns.mean(0)) / columns.std(0)
-        u, s, _ = np.linalg.svd(columns, full_matrices=False)
-        flat = phi.reshape(-1, 10).astype(float)
-        np.testing.assert_allclose(flat.T @ flat, np.eye(10), atol=1e-5)
-        assert np.abs(flat.sum(0)).max() < 1e-3
-        # The same functions but for sign, as far as float32 responses tell the components apart.
-        strong = int(np.sum(s[:10] > 1e-4 * s[0]))
-        agreement = np.abs(np.sum(u[:, :strong] * flat[:, :strong], axis=0))
-        assert strong >= 4 and agreement.min() > 0.999, (strong, agreement)
-
-
-def test_basis_is_saved_and_loaded(protocol, tmp_path):
-    path = tmp_path / "basis.npz"
-    protocol.basis.save(path)
-    again = Basis.load(path)
-    assert again.names == ("steps", "ramp")
-    for a, b in zip(again.functions, protocol.basis.functions, strict=True):
-        np.testing.assert_array_equal(a, b)
-    good = path.read_bytes()
-    for damaged in (good[: len(good) // 2], b"", b"text"):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="^path: expected a file that Basis.save wrote, got"):
-            Basis.load(path)
-    with pytest.raises(ValueError, match="is not there$"):
-        Basis.load(tmp_path / "absent.npz")
-    for change, words in [
-        (lambda f: f[:, :, :9], r"expected functions \(n, sweeps, 10\)"),
-        (lambda f: 1.01 * f, "expected orthonormal functions"),
-        (lambda f: np.where(f == f[3, 0, 0], np.nan, f), "expected orthonormal functions"),
-    ]:
-        Basis((protocol.basis.functions[0], change(protocol.basis.functions[1])), again.names).save(
-            path
-        )
-        with pytest.raises(ValueError, match=f"ramp: {words}"):
-            Basis.load(path)
-
-
 def test_bad_arguments_are_refused(protocol):
     key, theta = jax.random.key(0), channels.NOMINAL
     with pytest.raises(ValueError, match=r"^theta: expected shape \(8,\) .* got \(7,\)"):
         channels.simulate(key, theta[:7], protocol)
-    with pytest.raises(ValueError, match="^theta: expected finite numbers and a time scale d ≥ 0"):
+    with pytest.raises(
+        ValueError, match=r"^theta: expected d ≥ 0 and finite \[ms\], got -91.4"
+    ) as e:
         channels.simulate(key, theta * [1, 1, 1, -1, 1, 1, 1, 1], protocol)
+    assert "\n" not in str(e.value)
+    with pytest.raises(ValueError, match=r"^theta: expected h finite \[1/mV²\], got nan"):
+        channels.trace(key, np.r_[theta[:7], np.nan], protocol)
     with pytest.raises(ValueError, match="^protocol: expected a channels.Protocol"):
         channels.simulate(key, theta, short_clamps())
     with pytest.raises(ValueError, match="^noise: expected an sd"):
@@ -301,10 +234,3 @@ def test_bad_arguments_are_refused(protocol):
         channels.features(jnp.zeros(5))
     with pytest.raises(ValueError, match="^trace.currents: expected shapes"):
         channels.features(channels.Trace((jnp.zeros((3, 5)), jnp.zeros((1, 250))), protocol))
-    with pytest.raises(ValueError, match=r"^thetas: expected shape \(m, 8\)"):
-        channels.fit_basis(theta, protocol.clamps)
-    with pytest.raises(ValueError, match="^thetas: expected at least 10 channels .* of rank 3"):
-        channels.fit_basis(near_nominal(3), protocol.clamps)
-    with pytest.raises(ValueError, match="the one to steps of broken is not; leave these out"):
-        broken = np.concatenate([near_nominal(10), [[0, 0, 0, -1, 0, 0, 0, 0]]])
-        channels.fit_basis(broken, protocol.clamps, [*"abcdefghij", "broken"])

@@ -77,7 +77,7 @@ def test_channels_and_gabor_are_drawn(monkeypatch):
         (["glm", "--seed", "9" * 5000], "--seed: expected a whole number from 0 to 4294967295"),
         (["glm", "--seed", "x"], "--seed: expected a whole number from 0 to .* got 'x'"),
         (["glm", "--size", "3"], "unrecognized arguments: --size 3; python -m simulators --help"),
-        (["channels", "--theta=1,1,1,-1,1,1,1,1"], "theta: expected finite numbers and a time"),
+        (["channels", "--theta=1,1,1,-1,1,1,1,1"], "theta: expected d ≥ 0 and finite"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments, words, capsys):

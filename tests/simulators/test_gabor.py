@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from jaxsbi.dataset import is_valid
 from simulators import gabor
 
 FRAMES = 1500
@@ -131,16 +132,18 @@ def test_features_are_those_of_the_trace_in_numpy(video):
         assert streamed["count"] == x["count"]
 
 
-def test_a_silent_run_is_nan_with_a_count_of_zero(video):
-    theta = jnp.asarray(gabor.NOMINAL, jnp.float32).at[0].set(-25.0)
-    x = simulate(jax.random.key(0), theta, video)
-    assert x["count"] == 0 and np.isnan(x["sta"]).all()
+def test_a_silent_run_is_a_rejected_row(video):
+    theta = jnp.asarray(gabor.NOMINAL, jnp.float32)
+    theta = jnp.stack([theta, theta.at[0].set(-25.0), theta.at[0].set(jnp.inf)])
+    x = rows(jax.random.split(jax.random.key(0), 3), theta, video)
+    assert all(np.isnan(leaf[1:]).all() and np.isfinite(leaf[0]).all() for leaf in x.values())
+    np.testing.assert_array_equal(is_valid(x), [True, False, False])
 
     def loss(theta):
         x = gabor.simulate(jax.random.key(0), theta, video)
-        return x["count"] + jnp.nansum(x["sta"])
+        return jnp.nansum(x["count"]) + jnp.nansum(x["sta"])
 
-    assert np.isfinite(jax.jit(jax.grad(loss))(theta)).all()
+    assert np.isfinite(jax.jit(jax.grad(loss))(theta[1])).all()
 
 
 def test_log_likelihood_equals_scipy(float64):
@@ -243,17 +246,36 @@ def test_bad_arguments_are_refused(video):
     key, theta = jax.random.key(0), gabor.NOMINAL
     with pytest.raises(ValueError, match=r"^theta: expected shape \(9,\) .* got \(8,\)"):
         gabor.simulate(key, theta[:8], video)
-    with pytest.raises(ValueError, match="^theta: expected finite numbers"):
-        gabor.simulate(key, theta * np.inf, video)
+    with pytest.raises(ValueError, match="^theta: expected log A finite, got inf") as error:
+        gabor.simulate(key, np.where(np.arange(9) % 7 == 1, np.inf, theta), video)
+    assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="^protocol: expected a gabor.Protocol"):
         gabor.simulate(key, theta, np.zeros((3, 41, 41)))
     with pytest.raises(ValueError, match=r"^counts: expected shape \(1500,\)"):
         gabor.log_likelihood(theta, np.zeros(7), video)
+    for wrong in (0.5, -1.0, np.nan, np.inf):
+        counts = np.where(np.arange(FRAMES) == 3, wrong, 0.0)
+        with pytest.raises(
+            ValueError, match=f"^counts: expected whole .* got {wrong:g} in frame 3"
+        ):
+            gabor.log_likelihood(theta, counts, video)
     with pytest.raises(ValueError, match="^frames: expected finite numbers, got 2"):
         gabor.Protocol(np.where(np.arange(50).reshape(2, 5, 5) < 2, np.nan, 0))
     with pytest.raises(ValueError, match=r"^frames: expected shape \(frames, rows, columns\)"):
         gabor.Protocol(np.zeros((3, 4)))
+    for wrong in ("video", [[[1.0, 2.0], [3.0]]]):
+        with pytest.raises(ValueError, match="^frames: expected numbers of shape") as error:
+            gabor.Protocol(wrong)
+        assert "\n" not in str(error.value)
+    assert gabor.Protocol([[[0.0, 1.0], [2.0, 3.0]]]).frames.shape == (1, 2, 2)
+    for wrong in (dict(frames=-1), dict(frames=0), dict(size=1)):
+        with pytest.raises(ValueError, match="^frames, size: expected at least"):
+            gabor.white_noise(**wrong)
     with pytest.raises(ValueError, match="^trace: expected a gabor.Trace"):
         gabor.features(np.zeros(5))
-    with pytest.raises(ValueError, match="^cell: expected phi between 0 and 3.14"):
-        gabor.unconstrain(gabor.CELLS[0] - np.pi * np.eye(9)[2])
+    for cells in (gabor.CELLS, gabor.CELLS[0]):
+        with pytest.raises(
+            ValueError, match=r"^cell: expected phi between 0 and 3.14.* got -2\."
+        ) as e:
+            gabor.unconstrain(cells - np.pi * np.eye(9)[2])
+        assert "\n" not in str(e.value)

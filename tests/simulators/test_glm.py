@@ -159,8 +159,8 @@ def test_extreme_parameters_stay_finite_and_nan_is_not_silence():
         )
     )(big)
     assert np.isfinite(x).all() and np.isfinite(jacobian).all()
-    broken = jnp.asarray(glm.NOMINAL).at[3].set(jnp.nan)
-    assert np.isnan(glm.simulate(jax.random.key(0), broken)[0])
+    broken = jnp.stack([jnp.asarray(glm.NOMINAL).at[3].set(bad) for bad in (jnp.nan, jnp.inf)])
+    assert np.isnan(rows(jax.random.split(jax.random.key(0), 2), broken)).all()
 
 
 def test_bad_arguments_are_refused():
@@ -175,6 +175,15 @@ def test_bad_arguments_are_refused():
         glm.Protocol([0.0, np.nan, 1.0])
     with pytest.raises(ValueError, match=r"^spikes: expected shape \(100,\)"):
         glm.log_likelihood(theta, jnp.zeros(99))
+    for wrong in (2.0, 0.5, np.nan):
+        with pytest.raises(
+            ValueError, match=f"^spikes: expected 0 or 1 a bin, got {wrong:g} in bin 0"
+        ):
+            glm.log_likelihood(theta, jnp.full(100, wrong))
+    with pytest.raises(ValueError, match="^theta: expected h_2 finite, got nan; inside jit"):
+        glm.simulate(key, theta.at[2].set(jnp.nan))
+    with pytest.raises(ValueError, match="^bins: expected at least one, got -1"):
+        glm.white_noise(bins=-1)
     with pytest.raises(ValueError, match=r"^x: expected shape \(10,\)"):
         glm.log_likelihood_of_features(theta, jnp.zeros(9))
     with pytest.raises(ValueError, match="^trace: expected a glm.Trace"):

@@ -84,6 +84,18 @@ def test_files_with_gaps_are_refused(tmp_path):
             action_potentials(tmp_path / name)
 
 
+def test_damaged_files_are_refused(data, tmp_path):
+    whole, path = data("channels/protocols.npz").read_bytes(), tmp_path / "damaged.npz"
+    for damaged in (whole[: len(whole) // 2], whole[:-40], whole[:10], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="^path: expected an .npz with ap_time_ms") as error:
+            action_potentials(path)
+        assert "\n" not in str(error.value)
+    words = write(tmp_path / "words.npz", np.array(["a", "b"]), np.array(["c", "d"]))
+    with pytest.raises(ValueError, match="real numbers of one shape"):
+        action_potentials(words)
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
