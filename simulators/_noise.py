@@ -75,17 +75,6 @@ def four(drawn: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
     return *_pair(drawn[0]), *_pair(drawn[1])
 
 
-def normals(key: jax.Array, first, count: int, stream: int = 0) -> jax.Array:
-    """z_first … z_(first + count − 1) of a stream, float32, shape (count,); both multiples of 4.
-
-    `key`: words (2,); streams (one per noisy state) are independent.
-    """
-    if count % PER_COUNTER:
-        raise ValueError(f"count: expected a multiple of {PER_COUNTER}, got {count}")
-    at = jnp.asarray(first) + PER_COUNTER * jnp.arange(count // PER_COUNTER)
-    return jnp.stack(four(words(key, at, stream)), axis=-1).reshape(count)
-
-
 def uniforms(key: jax.Array, count: int, stream: int = 0) -> jax.Array:
     """v_0 … v_(count − 1) of a stream, uniform on (0, 1), float32, shape (count,).
 
