@@ -18,6 +18,7 @@ import numpy as np
 from . import MODELS
 
 SEEDS = 2**32  # jax.random.key takes a seed modulo this
+KINDS = (".png", ".svg", ".pdf")  # what matplotlib draws by itself
 
 
 class Refused(Exception):
@@ -88,14 +89,30 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("model", metavar="MODEL", help=", ".join(MODELS))
     parser.add_argument("--theta", metavar="1,2,…", help="parameters; default: the nominal ones")
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the noise")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="default: MODEL.png")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="png, svg or pdf; default: MODEL.png"
+    )
     parser.add_argument(
         "--no-cache",
         dest="cache",
         action="store_false",
         help="do not keep compiled programs in the user's cache folder",
     )
-    return parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for i in reversed(range(1, len(given))):
+        # argparse takes -2,1 for an option of its own
+        if given[i - 1] == "--theta" and given[i].startswith("-") and _number(given[i]):
+            given[i - 1 : i + 1] = [f"--theta={given[i]}"]
+    return parser.parse_args(given)
+
+
+def _number(text: str) -> bool:
+    """Whether a list of numbers begins here."""
+    try:
+        float(text.split(",")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def draw(name: str, text: str | None, seed: int, path: Path | None) -> Path:
@@ -104,9 +121,8 @@ def draw(name: str, text: str | None, seed: int, path: Path | None) -> Path:
         raise Refused(f"MODEL: expected one of {', '.join(MODELS)}, got {name!r}")
     path = Path(f"{name}.png") if path is None else path
     plt = _pyplot()
-    kinds = plt.figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in kinds:
-        raise Refused(f"--plot: expected a name that ends in one of {', '.join(kinds)}, got {path}")
+    if path.suffix.lower() not in KINDS:
+        raise Refused(f"--plot: expected a name that ends in one of {', '.join(KINDS)}, got {path}")
     if not path.parent.is_dir():
         raise Refused(f"--plot: expected a folder that exists, got {path.parent}; make it first")
     import jax

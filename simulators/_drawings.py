@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ._marks import bursts, spikes
+
 INK, ACCENT, FAINT, SHADE = "#1f2933", "#c2410c", "#9aa5b1", "#e4e7eb"
 
 
@@ -26,7 +28,7 @@ def hodgkin_huxley(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
     )
     top.axvspan(on, off, color=SHADE, lw=0, zorder=0)
     top.plot(time, v, color=INK, lw=0.8)
-    at = _spikes(v, time, on, off)
+    at = spikes(run.voltage, run.protocol)
     top.plot(time[at], v[at], "v", color=ACCENT, ms=6, label=f"{x[0]:.0f} spikes")
     top.hlines(x[1], 0, on, color=ACCENT, lw=2, label=f"rest {x[1]:.1f} ± {x[2]:.2f} mV")
     mean = f"mean {x[3]:.1f} mV, variance {x[4]:.0f} mV²\nskewness {x[5]:.2f}, kurtosis {x[6]:.1f}"
@@ -37,15 +39,6 @@ def hodgkin_huxley(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
     below.plot(time, np.asarray(run.current), color=INK, lw=1)
     _label(below, "time [ms]", "I [µA/cm²]")
     return figure
-
-
-def _spikes(v: np.ndarray, time: np.ndarray, on: float, off: float) -> np.ndarray:
-    """Samples of the spikes that the feature counts."""
-    from ._watch import DEAD_TIME, SPIKE_THRESHOLD
-
-    peak = (v[:-2] <= v[1:-1]) & (v[1:-1] > v[2:]) & (v[1:-1] > SPIKE_THRESHOLD)
-    at = 1 + np.flatnonzero(peak & (time[1:-1] > on) & (time[1:-1] < off))
-    return at[np.diff(time[at], prepend=-np.inf) > DEAD_TIME]
 
 
 def glm(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
@@ -106,8 +99,8 @@ def gabor(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
     axes["t"].vlines(run.time[first], 0, np.asarray(run.counts)[first], color=ACCENT, lw=0.8)
     axes["t"].set(xlim=(0, 60), ylim=(0, None))
     axes["t"].yaxis.get_major_locator().set_params(integer=True)
-    rate = float(x["count"]) / (len(run.time) * model.DT)
-    title = f"{float(x['count']):.0f} spikes in {len(run.time) * model.DT:.0f} s ({rate:.2f} Hz)"
+    count, seconds = float(np.sum(run.counts)), len(run.time) * model.DT
+    title = f"{count:.0f} spikes in {seconds:.0f} s ({count / seconds:.2f} Hz)"
     _label(axes["t"], "time [s]", "spikes per frame", title)
     return figure
 
@@ -144,22 +137,22 @@ def channels(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
     return figure
 
 
-def stg(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
+def stg(plt: Any, key: jax.Array, theta: np.ndarray, duration: float = 5000.0) -> Any:
     """Three voltages with their bursts over a few seconds; durations, duties, phases in words."""
     from . import stg as model
 
-    run = model.trace(key, theta, model.Protocol(duration=5000.0, burn_in=1000.0))
+    run = model.trace(key, theta, model.Protocol(duration, burn_in=duration / 5))
     out = model.summarise(run)
     x = dict(zip((f.name for f in model.FEATURES), np.asarray(out.features), strict=True))
     voltage, time = np.asarray(run.voltage), run.protocol.time / 1000
     figure, axes = plt.subplots(3, 1, figsize=(10, 6), sharex=True, sharey=True,
                                 layout="constrained")  # fmt: skip
-    seen = time >= run.protocol.burn_in / 1000
-    for panel, name, v in zip(axes, model.NEURONS, voltage, strict=True):
-        panel.axvspan(0, time[seen][0], color=SHADE, lw=0, zorder=0)
+    marks = bursts(run.voltage, run.protocol)
+    for panel, name, v, found in zip(axes, model.NEURONS, voltage, marks, strict=True):
+        panel.axvspan(0, time[run.protocol.start], color=SHADE, lw=0, zorder=0)
         panel.plot(time, v, color=INK, lw=0.6)
-        for first, last in _bursts(v, time, seen):
-            panel.plot([first, last], [60, 60], color=ACCENT, lw=3, solid_capstyle="butt")
+        for burst in found:
+            panel.plot(time[list(burst)], [60, 60], color=ACCENT, lw=3, solid_capstyle="butt")
         about = f"burst {x[f'burst duration {name}']:.0f} ms, duty {x[f'duty cycle {name}']:.2f}"
         if name != "PM":
             about += f", phase {x[f'phase {name}']:.2f}"
@@ -169,17 +162,6 @@ def stg(plt: Any, key: jax.Array, theta: np.ndarray) -> Any:
     axes[0].set_title(f"Pyloric circuit, period {x['cycle period']:.0f} ms, {kind}", loc="left")
     axes[-1].set(xlabel="time [s]", xlim=(0, time[-1]))
     return figure
-
-
-def _bursts(v: np.ndarray, time: np.ndarray, seen: np.ndarray) -> list[tuple[float, float]]:
-    """First and last spike [s] of each burst that the features count."""
-    from ._pyloric import QUIET, SHORT_BURST, SPIKE_THRESHOLD
-
-    crest = (v[:-2] <= v[1:-1]) & (v[1:-1] >= v[2:]) & (v[1:-1] > SPIKE_THRESHOLD) & seen[1:-1]
-    spikes = time[1:-1][crest]
-    parts = np.split(spikes, 1 + np.flatnonzero(1000 * np.diff(spikes) >= QUIET))
-    ends = [(part[0], part[-1]) for part in parts if len(part)]
-    return [(first, last) for first, last in ends if 1000 * (last - first) > SHORT_BURST]
 
 
 def _label(axes: Any, x: str, y: str, title: str = "") -> None:

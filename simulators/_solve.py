@@ -242,6 +242,13 @@ def _kept(t, y, args):
 
 def replay(observer: Observer, states: State, length: int) -> Any:
     """What the observer has seen after a stored trajectory {name: (n, …)}, block by block."""
+    return follow(observer, states, length, lambda seen: ())[0]
+
+
+def follow(
+    observer: Observer, states: State, length: int, look: Callable[[Any], Any]
+) -> tuple[Any, Any]:
+    """What `replay` gives, and look(what was seen so far) after each block."""
     steps = next(iter(states.values())).shape[0] - 1
     blocks = -(-steps // length)
 
@@ -257,10 +264,11 @@ def replay(observer: Observer, states: State, length: int) -> Any:
     def block(carry, given):
         seen, before = carry
         (seen, last), _ = lax.scan(sample, (observer.open(seen, before), before), given)
-        return (observer.close(seen), last), None
+        seen = observer.close(seen)
+        return (seen, last), look(seen)
 
     start = {name: a[0] for name, a in states.items()}
     index = 1 + jnp.arange(blocks * length, dtype=jnp.int32).reshape(blocks, length)
     given = (index, {name: cut(a) for name, a in states.items()})
-    (seen, _), _ = lax.scan(block, (observer.begin(start), start), given)
-    return seen
+    (seen, _), looks = lax.scan(block, (observer.begin(start), start), given)
+    return seen, looks
