@@ -147,7 +147,11 @@ def truncated():
     return quick(jaxsbi.tsnpe(epsilon=0.01), rounds=3)
 
 
-@pytest.mark.parametrize("algorithm", [jaxsbi.snpe_a(), jaxsbi.tsnpe(epsilon=0.01)], ids=str)
+@pytest.mark.parametrize(
+    "algorithm",
+    [pytest.param(jaxsbi.snpe_a(), marks=pytest.mark.slow), jaxsbi.tsnpe(epsilon=0.01)],
+    ids=str,
+)
 def test_what_corrects_a_density_is_saved_with_it(algorithm, truncated, tmp_path):
     posterior = truncated if algorithm.name == "tsnpe" else quick(algorithm)
     posterior.save(tmp_path / "p")
@@ -207,6 +211,7 @@ def test_truncated_normals_follow_their_law_in_both_tails(low, high):
     assert stats.kstest(u, stats.truncnorm(low, high).cdf).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_a_defensive_proposal_is_the_mixture_that_it_is_drawn_from():
     """E_g f = E_p [f g/p], for f the squared length."""
     density = SMALL.init(jax.random.key(0), 2, quick(jaxsbi.npe(), rounds=1).moments)

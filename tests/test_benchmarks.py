@@ -96,6 +96,7 @@ def check(lines, batches):
     assert norm["finite_share"] == 1 and 0 < norm["median"] <= norm["p90"]
 
 
+@pytest.mark.slow
 def test_a_small_run_of_the_receptive_field(tmp_path):
     pytest.importorskip("numba")
     small = ("--model", "glm", "--batch", "4", "16", "--simulations", "64")

@@ -126,7 +126,7 @@ def test_spline_gradients_are_finite_everywhere() -> None:
 
 
 @pytest.mark.parametrize("elementwise", [affine, spline])
-@pytest.mark.parametrize("d", [1, 2, 8])
+@pytest.mark.parametrize("d", [2, *(pytest.param(d, marks=pytest.mark.slow) for d in (1, 8))])
 def test_masked_autoregressive_inverts_and_its_log_dets_are_autodiffs(
     d: int, elementwise: object
 ) -> None:

@@ -120,6 +120,7 @@ def test_an_ensemble_is_saved_and_loaded(trained, tmp_path: Path) -> None:
     assert again.estimator == ENSEMBLE
 
 
+@pytest.mark.slow
 def test_members_may_have_an_embedding_of_the_users_own() -> None:
     class Halves(nnx.Module):
         def __init__(self, rngs: nnx.Rngs, example: tuple) -> None:

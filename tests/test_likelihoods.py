@@ -33,7 +33,7 @@ def moments():
     return dataset.moments(jnp.asarray(x, jnp.float32), np.ones(2000, bool))
 
 
-@pytest.fixture(scope="module", params=["maf", "nsf"])
+@pytest.fixture(scope="module", params=["maf", pytest.param("nsf", marks=pytest.mark.slow)])
 def likelihood(request, moments):
     estimator = {
         "maf": jaxsbi.maf(layers=3, hidden=(8,)),

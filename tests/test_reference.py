@@ -41,6 +41,7 @@ def test_rejection_abc_nears_the_posterior():
     assert found.ess == pytest.approx(1000)
 
 
+@pytest.mark.slow
 def test_smc_abc_comes_closer_than_rejection_with_the_same_simulations():
     """Under a prior a hundred times wider than the posterior."""
     prior = jaxsbi.box([-30.0, -30.0], [30.0, 30.0])

@@ -160,7 +160,7 @@ def test_a_round_without_a_valid_row_ends_with_the_posterior_before_it():
     assert np.all(np.isfinite(posterior.log_prob(posterior.sample(jax.random.key(1), 100))))
 
 
-@pytest.mark.parametrize("warm_start", [True, False])
+@pytest.mark.parametrize("warm_start", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_later_rounds_begin_with_fresh_weights_or_with_the_last_ones(warm_start):
     still = jaxsbi.Training(
         optimizer=jaxsbi.Training(learning_rate=1e-9).optimizer, max_epochs=1, anneal=1

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from test_bursts import CLOCK, trains
 
 from simulators import _slopes, stg
@@ -55,6 +56,7 @@ def test_times_of_a_smooth_rhythm_move_as_their_closed_form(float64):
     np.testing.assert_allclose(jacobian[:15], expected[:15], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_change_no_value_and_undefined_features_stand_still():
     v = jnp.asarray(trains(12, seed=3))
 
