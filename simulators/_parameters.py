@@ -58,6 +58,8 @@ def as_theta(theta, parameters: tuple[Parameter, ...], low=-np.inf, high=np.inf)
     if not (jnp.issubdtype(theta.dtype, jnp.floating) or jnp.issubdtype(theta.dtype, jnp.integer)):
         raise ValueError(f"theta: expected real numbers ({names}), got dtype {theta.dtype}")
     theta = theta.astype(float)
+    # JAX keeps an array's constant under its identity, whatever the precision is by then.
+    low, high = (np.asarray(a, theta.dtype) for a in (low, high))
     if not concrete(theta):
         good = jnp.all(jnp.isfinite(theta) & (theta >= low) & (theta <= high))
         return jnp.where(good, theta, jnp.nan)
