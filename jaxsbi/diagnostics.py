@@ -15,9 +15,12 @@ from scipy import stats
 
 from jaxsbi.arguments import check_count, check_key, check_real
 from jaxsbi.dataset import is_valid
-from jaxsbi.observations import as_joint_rows
+from jaxsbi.observations import as_joint_rows, as_observation, is_served
+from jaxsbi.posteriors import Posterior
 from jaxsbi.types import PRNGKey
 
+LEVELS = (0.5, 0.8, 0.95)
+"""Credible levels whose coverage is told unless others are asked for."""
 BLOCK = 50
 """Observations whose posteriors are sampled in one compiled call."""
 LEAST_SAMPLE = 10
@@ -32,6 +35,8 @@ class Calibration:
     p_values: (d,), Kolmogorov–Smirnov of the ranks against the uniform law.
     credibility: (n,), the share of posterior draws with a higher density than the truth: the
         smallest credible region of highest density that holds it.
+    unserved: rows left out because the posterior serves no such x: their features are undefined in
+        a pattern that no row of its training had.
     """
 
     names: tuple[str, ...]
@@ -39,22 +44,33 @@ class Calibration:
     ranks: Int[np.ndarray, "n d"]
     p_values: Float[np.ndarray, " d"]
     credibility: Float[np.ndarray, " n"]
+    unserved: int = 0
 
     def rejected(self, level: float = 0.01) -> Bool[np.ndarray, " d"]:
         """Parameters whose uniformity is rejected at a family-wise level (Holm)."""
         return holm(self.p_values, level)
 
-    def coverage(self, levels: Sequence[float] = (0.5, 0.8, 0.95)) -> Float[np.ndarray, " l"]:
+    def coverage(self, levels: Sequence[float] = LEVELS) -> Float[np.ndarray, " l"]:
         """Share of true parameters inside the region of highest density of each level."""
         return np.mean(self.credibility[:, None] <= np.asarray(levels), axis=0)
 
     @property
     def verdict(self) -> str:
         """One sentence a reader can act on."""
+        n = len(self.credibility) + self.unserved
+        if not self.unserved:
+            return self._judgement
+        return (
+            f"{self._judgement}; {self.unserved:,} of {n:,} rows are left out, their features "
+            "undefined in a pattern never seen in training"
+        )
+
+    @property
+    def _judgement(self) -> str:
         wrong = [name for name, hit in zip(self.names, self.rejected(), strict=False) if hit]
         if wrong:
             return f"not calibrated: ranks of {', '.join(wrong)} are not uniform (Holm, 1 %)"
-        gap = np.max(np.abs(self.coverage() - (0.5, 0.8, 0.95)))
+        gap = np.max(np.abs(self.coverage() - LEVELS))
         if gap > 0.05:
             return f"ranks are uniform, but coverage is off by up to {100 * gap:.0f} points"
         return f"calibrated: uniform ranks, coverage within {100 * gap:.1f} points of nominal"
@@ -72,7 +88,8 @@ def calibrate(
 
     The rank of a true parameter among posterior draws is uniform, and the truth lies in a region
     of highest density of credibility α with probability α, if the posterior is exact. Rows whose
-    simulation failed are left out: the posterior is that of the accepted joint.
+    simulation failed are left out: the posterior is that of the accepted joint. So are those whose
+    undefined features form a pattern that the training never saw; the result counts them.
     Talts et al. 2018 (arXiv:1804.06788); Hermans et al. 2022 (TMLR).
     """
     check_key(key)
@@ -82,11 +99,18 @@ def calibrate(
         got = "one that holds for its own x_o only" if sequential else repr(posterior)
         raise ValueError(f"posterior must be an amortised one, as jaxsbi.npe gives, got {got}")
     theta, x = as_joint_rows(theta, x, posterior.prior)
-    keep = np.flatnonzero(np.asarray(is_valid(x)))
-    if keep.size == 0:
+    valid = np.flatnonzero(np.asarray(is_valid(x)))
+    if valid.size == 0:
         raise ValueError("x must hold at least one valid row, got only failed simulations")
-    theta, x = jax.tree.map(itemgetter(keep), (theta, x))
-    n = len(keep)
+    theta, x = jax.tree.map(itemgetter(valid), (theta, x))
+    served = np.flatnonzero(_is_served(posterior, x))
+    if served.size == 0:
+        raise ValueError(
+            "x must hold rows whose undefined features some simulation trained on had too, got "
+            f"none among {len(valid)}; simulate them as the posterior's were"
+        )
+    theta, x = jax.tree.map(itemgetter(served), (theta, x))
+    n = len(served)
     padded = -(-n // BLOCK) * BLOCK
     index = np.arange(padded) % n  # whole blocks only, so that one program serves all
     ranks, credibility = [], []
@@ -101,7 +125,17 @@ def calibrate(
     jitter = np.random.default_rng(0).uniform(size=ranks.shape)
     uniform = (ranks + jitter) / (samples + 1)  # exactly uniform under calibration, without ties
     p_values = np.array([stats.kstest(column, "uniform").pvalue for column in uniform.T])
-    return Calibration(posterior.prior.names, samples, ranks, p_values, credibility)
+    names, unserved = posterior.prior.names, len(valid) - n
+    return Calibration(names, samples, ranks, p_values, credibility, unserved)
+
+
+def _is_served(posterior: Any, x: PyTree) -> Bool[np.ndarray, " n"]:
+    """Rows whose undefined features the posterior can be asked about."""
+    if not isinstance(posterior, Posterior) or posterior.masks is None:
+        return np.ones(jax.tree.leaves(x)[0].shape[0], bool)
+    like = posterior.moments.location
+    x, _ = as_observation("x", x, like, trials=posterior.algorithm.trials)
+    return is_served(x, like, posterior.masks)
 
 
 def sbc(
@@ -117,7 +151,7 @@ def coverage(
     theta: Array,
     x: PyTree,
     *,
-    levels: Sequence[float] = (0.5, 0.8, 0.95),
+    levels: Sequence[float] = LEVELS,
     samples: int = 500,
 ) -> Float[np.ndarray, " l"]:
     """Expected coverage of the regions of highest density of the given credible levels."""

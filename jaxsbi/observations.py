@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
-from jaxsbi.arguments import as_reals, as_theta
+from jaxsbi.arguments import as_reals, as_theta, first_line
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data
 
@@ -68,8 +68,10 @@ def as_observation(
     tree = jax.tree.structure(like)
     x = _as_real_tree(name, x)
     if jax.tree.structure(x) != tree:
+        remedy = f"; give a list of numbers as np.asarray({name})" if isinstance(x, list) else ""
         raise ValueError(
-            f"{name} must be a pytree like the simulator's x, {tree}, got {jax.tree.structure(x)}"
+            f"{name} must be a pytree like the simulator's x, {tree}, got "
+            f"{jax.tree.structure(x)}{remedy}"
         )
     shapes = [leaf.shape for leaf in jax.tree.leaves(like)]
     got = [leaf.shape for leaf in jax.tree.leaves(x)]
@@ -91,6 +93,14 @@ def as_observation(
     return x, batched
 
 
+def is_served(x: PyTree[Array], like: PyTree, masks: Masks) -> Bool[np.ndarray, " n"]:
+    """Which rows (n, …), each shaped `like` one x or of trials that are, have known patterns."""
+    n = jax.tree.leaves(x)[0].shape[0]
+    rows = jax.tree.map(lambda leaf, one: leaf.reshape(-1, *one.shape), x, like)
+    undefined = np.isnan(np.asarray(flatten_rows(rows)))
+    return _is_known(undefined, masks).reshape(n, -1).all(axis=1)
+
+
 def refuse_batch(name: str, batched: bool) -> None:
     """A ValueError if x, as `as_observation` found it, is a batch."""
     if batched:
@@ -101,7 +111,9 @@ def _as_real_tree(name: str, x: Any) -> PyTree[Array]:
     try:
         return jax.tree.map(as_reals, x)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of real numbers, or a pytree: {error}") from None
+        raise ValueError(
+            f"{name} must be an array of real numbers, or a pytree: {first_line(error)}"
+        ) from None
 
 
 def _refuse_strange_values(name: str, rows: np.ndarray, masks: Masks | None) -> None:
@@ -116,13 +128,18 @@ def _refuse_strange_values(name: str, rows: np.ndarray, masks: Masks | None) -> 
         )
     if masks is None or not undefined.any():
         return
-    known = {row.tobytes() for row in np.asarray(masks)}
-    if not all((~row).tobytes() in known for row in undefined):
+    if not _is_known(undefined, masks).all():
         where = ", ".join(map(str, np.flatnonzero(undefined.any(axis=0))[:8]))
         raise ValueError(
             f"{name} must be defined wherever the simulations were, got NaN in feature {where}, a "
             "pattern that no simulation had; fit on the features that were measured instead"
         )
+
+
+def _is_known(undefined: np.ndarray, masks: Masks) -> np.ndarray:
+    """Rows without an undefined feature, or with the pattern of a row trained on."""
+    known = {row.tobytes() for row in np.asarray(masks)}
+    return np.array([not row.any() or (~row).tobytes() in known for row in undefined])
 
 
 def _show(shapes: list[tuple[int, ...]]) -> str:

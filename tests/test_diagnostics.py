@@ -75,6 +75,26 @@ def test_failed_rows_are_left_out():
     assert found.ranks.shape == (80, 2)
 
 
+def test_rows_of_a_pattern_never_trained_on_are_left_out_counted_and_told():
+    prior = jaxsbi.box([-1.0], [1.0])
+    theta = prior.sample(jax.random.key(0), 60)
+    x = jnp.tile(theta, 2).at[::4, 1].set(jnp.nan)  # the second feature may be undefined
+    posterior = jaxsbi.fit(
+        jax.random.key(1), theta, x, prior, progress=False,
+        estimator=jaxsbi.mdn(components=1, hidden=(4,)),
+        training=jaxsbi.Training(max_epochs=1, anneal=1),
+    )  # fmt: skip
+    fresh = x.at[:3, 0].set(jnp.nan).at[:3, 1].set(0.0).at[3].set(jnp.nan)  # not the first; failed
+    found = diagnostics.sbc(jax.random.key(2), posterior, theta, fresh, samples=9)
+    assert (len(found.ranks), found.unserved) == (56, 3)
+    assert "; 3 of 59 rows are left out" in found.verdict
+    whole = diagnostics.sbc(jax.random.key(2), posterior, theta, x, samples=9)
+    assert whole.unserved == 0 and "left out" not in whole.verdict
+    for wrong, message in ((fresh[:3], "got none among 3"), (x[:3, :1], "x must have the shape")):
+        with pytest.raises(ValueError, match=message):
+            diagnostics.sbc(jax.random.key(2), posterior, theta[:3], wrong, samples=9)
+
+
 def test_holm_equals_the_textbook_example():
     p = np.array([0.01, 0.04, 0.03, 0.005])
     np.testing.assert_array_equal(diagnostics.holm(p, 0.05), [True, False, False, True])
