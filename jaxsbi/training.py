@@ -144,7 +144,7 @@ class Trained(NamedTuple):
     @property
     def best_loss(self) -> float:
         """The lowest validation loss [nats per row, in z]."""
-        return float(np.min(self.validation_losses, initial=np.inf))
+        return float(np.fmin.reduce(self.validation_losses, initial=np.inf))
 
 
 def start(params: PyTree[Array], training: Training, rung: int = 0) -> Descent:
@@ -240,7 +240,7 @@ def train(
         conditional=nnx.merge(graphdef, state.best, constants),
         training_losses=losses[:, 0],
         validation_losses=losses[:, 1],
-        best_epoch=int(np.argmin(losses[:, 1])) if len(losses) else 0,
+        best_epoch=int(np.nanargmin(losses[:, 1])),
         rung=int(state.best_rung),
         seconds=seconds,
         compile_seconds=clock.seconds,
