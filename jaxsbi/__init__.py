@@ -5,9 +5,10 @@ from jaxsbi.algorithms import apt, nle, npe, nre, snpe_a, snpe_b, tsnpe
 from jaxsbi.embeddings import cnn, deepset, mlp, rnn
 from jaxsbi.ensembles import ensemble
 from jaxsbi.estimators import maf, mdn, nsf
+from jaxsbi.hosts import host
 from jaxsbi.priors import Prior, box, gaussian
 from jaxsbi.rounds import fit, infer
-from jaxsbi.simulation import host, predict, simulate
+from jaxsbi.simulation import predict, simulate
 from jaxsbi.storage import load
 from jaxsbi.training import Training
 

@@ -69,13 +69,36 @@ def keep_compilations(folder: str | os.PathLike | None = None) -> Path:
     return Path(folder)
 
 
+class ByIdentity:
+    """A function that equals nothing but itself, so that compiled programs are kept by object.
+
+    Objects that cannot be hashed serve too, and a method taken anew from an object that has
+    changed since is another function: Python calls the two equal.
+    """
+
+    def __init__(self, fn: Callable[..., Any]):
+        self.fn = fn
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self.fn(*arguments, **named)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByIdentity) and other.fn is self.fn
+
+    def __hash__(self) -> int:
+        return id(self.fn)
+
+
 def lifted(fn: Callable[..., Any], *arguments: Any) -> Partial:
     """`fn` as a Partial of the large arrays it closes over, for `jax.jit` to take as arguments.
 
     A stimulus that is closed over would be written into the program, and slow its compilation.
+    What is a Partial already stays one, its arguments traced: other values compile nothing new.
     `arguments`: such as `fn` takes; only their shapes are looked at.
     """
-    return _lifted(fn, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arguments))
+    if isinstance(fn, Partial):
+        return Partial(ByIdentity(fn.func), *fn.args, **fn.keywords)
+    return _lifted(ByIdentity(fn), *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arguments))
 
 
 @lru_cache(maxsize=16)

@@ -42,6 +42,8 @@ def infer(
 ) -> Posterior:
     """The posterior p(θ | x_o) of a simulator, from simulations alone.
 
+    simulate: a function of (key, θ); what else it reads, such as attributes of an object, is read
+        once, in the first call with it.
     x_o: the observation, shaped like one simulated x; may be left out for amortised algorithms,
         and for others of one round, which draws from the prior.
     simulations: how many, per round; an int, or one per round. All rounds' rows are kept.

@@ -18,7 +18,8 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
 from jaxsbi.arguments import as_theta, check_count, check_key, first_line
-from jaxsbi.compilation import lifted
+from jaxsbi.compilation import ByIdentity, lifted
+from jaxsbi.hosts import Host, plain_failures
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
 from jaxsbi.types import PRNGKey, Simulator
@@ -27,58 +28,6 @@ from jaxsbi.types import PRNGKey, Simulator
 CPU_BATCH, ACCELERATOR_BATCH = 128, 65_536
 # fewer lanes than a vector register holds are compiled as scalars and rounded in another way
 LEAST_BATCH = 16
-
-
-class Host:
-    """A plain Python simulator `fn(rng, theta) -> x`: NumPy, NEURON, Brian, a subprocess.
-
-    `fn` gets a `numpy.random.Generator` made from the row's own key and θ (d,) as a NumPy array,
-    and returns an array, or a pytree of arrays, of `output_shape`. Made by `jaxsbi.host`.
-    """
-
-    def __init__(self, fn: Callable[..., Any], output_shape: PyTree, workers: int = 1):
-        self.fn, self.output, self.workers = fn, _output_struct(output_shape), workers
-
-    def run(self, seed: np.ndarray, theta: np.ndarray) -> PyTree[np.ndarray]:
-        """One row outside JAX, its outcome checked against the declared shape."""
-        rng = np.random.default_rng(np.asarray(seed).tolist())
-        try:
-            x = self.fn(rng, np.asarray(theta))
-        except Exception as error:  # the user's own code: whatever it raises is its failure
-            raise ValueError(
-                f"simulate raised {type(error).__name__}: {first_line(error)} for theta "
-                f"{np.asarray(theta).tolist()}; return NaN where a simulation fails"
-            ) from error
-        x = jax.tree.map(np.asarray, x)
-        strange = [leaf.dtype for leaf in jax.tree.leaves(x) if leaf.dtype.kind not in "biuf"]
-        if strange:
-            raise ValueError(
-                f"simulate must return real numbers, got dtype {strange[0]} for theta "
-                f"{np.asarray(theta).tolist()}; return NaN where a simulation fails"
-            )
-        if jax.tree.map(np.shape, x) != jax.tree.map(lambda s: s.shape, self.output):
-            raise ValueError(
-                f"output_shape promises {_shapes(self.output)}, but the simulator returned "
-                f"{_shapes(x)}; correct output_shape or the simulator"
-            )
-        return jax.tree.map(lambda leaf, s: leaf.astype(s.dtype), x, self.output)
-
-    def __call__(self, key: PRNGKey, theta: Array) -> PyTree[Array]:
-        """One row from inside a JAX program, by a callback."""
-        seed = jax.random.key_data(key)
-        return jax.pure_callback(self.run, self.output, seed, theta, vmap_method="sequential")
-
-
-def host(fn: Callable[..., Any], *, output_shape: PyTree, workers: int = 1) -> Host:
-    """Bring in a plain Python simulator `fn(rng, theta) -> x` of known `output_shape`.
-
-    output_shape: the shape of x as a tuple of ints, or a pytree (dict, …) of such tuples.
-    workers: threads that run rows at once; more than one helps where `fn` releases the
-    interpreter lock, as NumPy and subprocesses do.
-    """
-    if not callable(fn):
-        raise ValueError(f"fn must be a function (rng, theta) -> x, got {type(fn).__name__}")
-    return Host(fn, output_shape, check_count("workers", workers))
 
 
 def simulate(
@@ -93,7 +42,9 @@ def simulate(
     """Draw (θ_i, x_i) ~ p(θ) p(x | θ), i < n: arrays (n, d) and (n, …).
 
     Row i depends on (key, i) only: `batch`, the rows compiled into one call, changes speed and
-    memory but no number. Raises ValueError where the simulator does not take one θ or raises.
+    memory but no number. What the simulator reads besides its arguments, such as attributes of
+    an object, is read once, in the first call with that simulator: hand in another one after a
+    change. Raises ValueError where the simulator does not take one θ or raises.
     """
     check_key(key)
     check_prior(prior)
@@ -162,7 +113,7 @@ def outcome(simulate: Simulator, dim: int) -> PyTree[jax.ShapeDtypeStruct]:
         )
     theta = jax.ShapeDtypeStruct((dim,), jnp.zeros(()).dtype)
     try:
-        x = jax.eval_shape(simulate, jax.eval_shape(lambda: jax.random.key(0)), theta)
+        x = jax.eval_shape(ByIdentity(simulate), jax.eval_shape(lambda: jax.random.key(0)), theta)
     except Exception as error:  # the user's own code: whatever it raises is reported as its failure
         raise ValueError(
             f"simulate(key, theta) must trace under jax.jit for theta of shape ({dim},), but it "
@@ -174,6 +125,11 @@ def outcome(simulate: Simulator, dim: int) -> PyTree[jax.ShapeDtypeStruct]:
         raise ValueError(
             "simulate must return floating-point arrays, got "
             f"{[str(leaf.dtype) for leaf in leaves] or 'nothing'}; cast with x.astype(float)"
+        )
+    if not all(leaf.size for leaf in leaves):
+        raise ValueError(
+            f"simulate must return arrays of one number at least, got shapes "
+            f"{', '.join(str(leaf.shape) for leaf in leaves)}; leave the empty ones out"
         )
     return x
 
@@ -191,16 +147,15 @@ def run(
     on_host = isinstance(simulate, Host)
     threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" and not on_host else 1
     size = _batch_size(n, batch, threads)
-    # a Partial's arguments, such as a protocol, are then traced: other values compile nothing new
-    wrapped = on_host or isinstance(simulate, Partial)
-    simulator = simulate if wrapped else lifted(simulate, key, jax.eval_shape(draw, key, 0))
+    simulator = simulate if on_host else lifted(simulate, key, jax.eval_shape(draw, key, 0))
     outcomes = _host_batch if on_host else _simulate_batch
 
     def batch_of(start: int) -> tuple[Array, PyTree[Array]]:
         # a compiled batch is filled up with rows to drop; a host simulator runs none in vain
         rows = _place(first_row + start + np.arange(min(size, n - start) if on_host else size))
         theta, keys = _draw_batch(key, draw, rows)
-        return jax.block_until_ready((theta, outcomes(keys, simulator, theta)))
+        with plain_failures():
+            return jax.block_until_ready((theta, outcomes(keys, simulator, theta)))
 
     parts: list[Any] = []
     with ThreadPoolExecutor(threads) as pool:
@@ -277,22 +232,3 @@ def _host_batch(keys: Array, simulate: Host, theta: Array) -> PyTree[Array]:
     with ThreadPoolExecutor(simulate.workers) as pool:
         x = list(pool.map(simulate.run, seeds, np.asarray(theta)))
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *x)
-
-
-def _output_struct(shape: PyTree) -> PyTree[jax.ShapeDtypeStruct]:
-    def is_shape(node: Any) -> bool:
-        return isinstance(node, tuple) and all(isinstance(size, int) for size in node)
-
-    def one(node: Any) -> jax.ShapeDtypeStruct:
-        if not is_shape(node) or min(node, default=1) < 1:
-            raise ValueError(
-                "output_shape must be a tuple of positive ints, or a pytree of such tuples, "
-                f"got {node!r}"
-            )
-        return jax.ShapeDtypeStruct(node, jnp.zeros(()).dtype)
-
-    return jax.tree.map(one, shape, is_leaf=is_shape)
-
-
-def _shapes(tree: PyTree) -> Any:
-    return jax.tree.map(lambda leaf: tuple(leaf.shape), tree)

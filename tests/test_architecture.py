@@ -20,7 +20,7 @@ LAYERS = (
         "maximum",
         "arguments",
     ),
-    ("priors", "dataset", "bijectors", "gaussians", "mcmc", "importance"),
+    ("priors", "dataset", "bijectors", "gaussians", "mcmc", "importance", "hosts"),
     ("networks", "observations", "records", "simulation", "ensembles"),
     ("mixtures", "descent", "embeddings"),
     ("estimators", "losses"),

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,6 +125,10 @@ def test_host_simulators_draw_from_the_rows_own_key_inside_and_outside_of_jit():
             lambda: jaxsbi.simulate(jax.random.key(0), lambda k, t: t > 0, PRIOR, 10),
             "simulate must return floating-point arrays",
         ),
+        (
+            lambda: jaxsbi.simulate(jax.random.key(0), lambda k, t: t[:0], PRIOR, 10),
+            "simulate must return arrays of one number at least",
+        ),
         (lambda: jaxsbi.host(3, output_shape=(2,)), "fn must be a function"),
         (lambda: jaxsbi.host(noisy, output_shape=2), "output_shape must be a tuple"),
         (lambda: jaxsbi.host(noisy, output_shape=(2,), workers=0), "workers must be an integer"),
@@ -159,9 +165,58 @@ def test_what_users_get_wrong_is_named_in_one_line(call, message):
     assert "\n" not in str(error.value)
 
 
-def test_what_a_host_simulator_raises_reaches_the_user():
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_a_host_simulator_raises_reaches_the_user(wrapped):
     def broken(rng, theta):
-        raise RuntimeError("no such channel")
+        raise RuntimeError("no such channel\nin this cell")
 
-    with pytest.raises(ValueError, match="simulate.* raised RuntimeError: no such channel"):
-        jaxsbi.simulate(jax.random.key(0), jaxsbi.host(broken, output_shape=(2,)), PRIOR, 4)
+    host = jaxsbi.host(broken, output_shape=(2,))
+    simulate = (lambda key, theta: 2 * host(key, theta)) if wrapped else host
+    with pytest.raises(ValueError, match="^simulate raised RuntimeError: no such channel") as error:
+        jaxsbi.simulate(jax.random.key(0), simulate, PRIOR, 4)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_callback_of_ones_own_raises_reaches_the_user():
+    def broken(theta):
+        raise KeyError("na")
+
+    def simulate(key, theta):
+        promised = jax.ShapeDtypeStruct((2,), theta.dtype)
+        return jax.pure_callback(broken, promised, theta, vmap_method="sequential")
+
+    with pytest.raises(ValueError, match="^simulate raised KeyError: 'na'$"):
+        jaxsbi.simulate(jax.random.key(0), simulate, PRIOR, 4)
+
+
+class Scaled(eqx.Module):
+    """A simulator that cannot be hashed: it holds an array."""
+
+    factor: jax.Array
+
+    def __call__(self, key, theta):
+        return self.factor * theta
+
+
+@dataclass
+class Gain:
+    factor: float
+
+    def __call__(self, key, theta):
+        return self.factor * theta
+
+
+def test_objects_that_cannot_be_hashed_simulate_too():
+    two = Scaled(jnp.full(2, 2.0))
+    for simulate in (two, two.__call__, Gain(2.0), Gain(2.0).__call__, Partial(two)):
+        theta, x = jaxsbi.simulate(jax.random.key(0), simulate, PRIOR, 3)
+        np.testing.assert_array_equal(x, 2 * theta)
+        np.testing.assert_array_equal(jaxsbi.predict(jax.random.key(0), simulate, theta), x)
+
+
+def test_a_method_of_an_object_that_changed_is_traced_anew():
+    gain = Gain(1.0)
+    for factor in (1.0, 5.0):
+        gain.factor = factor
+        theta, x = jaxsbi.simulate(jax.random.key(0), gain.__call__, PRIOR, 3)
+        np.testing.assert_array_equal(x, factor * theta)
