@@ -7,6 +7,8 @@ paper's synthetic neuron, and for a cell recorded in mouse cortex. Methods, in o
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -21,10 +23,11 @@ from jax.tree_util import Partial
 
 import jaxsbi
 from experiments import allen, hodgkin_huxley_report, hodgkin_huxley_results, recordings
-from experiments import hodgkin_huxley_trust as trust
+from experiments import hodgkin_huxley_reach as reach
 from experiments.hodgkin_huxley_presets import PRESETS, Config
 from experiments.runs import Run, version
 from jaxsbi.diagnostics import Calibration
+from jaxsbi.training import Diverged
 from simulators import hodgkin_huxley as hh
 
 WINDOWS = 8
@@ -93,12 +96,12 @@ class Outcome(NamedTuple):
     @property
     def within(self) -> np.ndarray:
         """Which observed features lie in the central 95 % of the posterior predictive (7,)."""
-        return trust.is_held(np.asarray(self.observation.x_o), self.predicted)
+        return reach.is_held(np.asarray(self.observation.x_o), self.predicted)
 
 
 def folder_name(preset: str, seed: int, options: Options) -> str:
-    """The default folder of a run, one for every different run."""
-    cell = options.cell.stem if options.cell else options.download
+    """The default folder of a run: one for each preset, seed and recording, told by its path."""
+    cell = _file_name(options.cell) if options.cell else options.download
     parts = {
         "": "all" if options.all_cells else cell,
         "sweep": options.sweep,
@@ -106,6 +109,12 @@ def folder_name(preset: str, seed: int, options: Options) -> str:
     }
     named = "".join(f"-{name}{part}" for name, part in parts.items() if part is not None)
     return f"hodgkin_huxley-{preset}-seed{seed}{named}"
+
+
+def _file_name(path: Path) -> str:
+    """The stem of a file, cut, and a short hash of where it lies."""
+    place = os.path.realpath(path)
+    return f"{path.stem[:40]}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}"
 
 
 def command(preset: str, seed: int, out: Path, options: Options) -> str:
@@ -206,36 +215,29 @@ def infer_parameters(
     """p(θ | x_o): simulate from the prior, train q(z | x). Read back if the run has it already.
 
     A training that Ctrl-C ended serves this run with its best weights; the next one trains anew.
-    One that never gave a finite loss is not kept.
     """
     folder = study.folder / "posterior" / observation.name
     if folder.exists():
         posterior = jaxsbi.load(folder)
-        if not _is_trained(posterior):
-            raise ValueError(
-                f"{folder}: expected a trained posterior, came one whose loss never was finite; "
-                "remove that folder, and the same command trains anew"
-            )
         if not posterior.history[-1].interrupted:
             return posterior
     synthetic = observation.truth is not None
     with study.stage(f"{observation.name}: infer"):
-        posterior = jaxsbi.infer(
-            key,
-            Partial(hh.simulate, protocol=observation.protocol),
-            jaxsbi.box(hh.PARAMETERS),
-            observation.x_o,
-            simulations=config.simulations if synthetic else config.cell_simulations,
-            estimator=config.estimator,
-            training=config.training,
-        )
-    if not _is_trained(posterior):
-        if posterior.history[-1].interrupted:
-            raise KeyboardInterrupt
-        raise ValueError(
-            f"training: expected a finite loss for {observation.title}, came none in "
-            f"{posterior.history[-1].epochs} epochs; try another --seed or --preset"
-        )
+        try:
+            posterior = jaxsbi.infer(
+                key,
+                Partial(hh.simulate, protocol=observation.protocol),
+                jaxsbi.box(hh.PARAMETERS),
+                observation.x_o,
+                simulations=config.simulations if synthetic else config.cell_simulations,
+                estimator=config.estimator,
+                training=config.training,
+            )
+        except Diverged as error:
+            raise ValueError(
+                f"training for {observation.title}: expected a finite validation loss, came none "
+                "in any epoch; try another --seed or --preset, or look at the recording"
+            ) from error
     if folder.exists():
         shutil.rmtree(folder)
     posterior.save(folder)
@@ -243,10 +245,6 @@ def infer_parameters(
         print("training interrupted: this run goes on with the best weights so far, Ctrl-C again "
               "ends it; the same command trains anew", flush=True)  # fmt: skip
     return posterior
-
-
-def _is_trained(posterior: jaxsbi.posteriors.DirectPosterior) -> bool:
-    return bool(np.isfinite(posterior.history[-1].validation_losses).any())
 
 
 def validate(

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
+from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
 from experiments import report
 from experiments.hodgkin_huxley_presets import DEVIATIONS
+from experiments.hodgkin_huxley_reach import FEATURE_NAMES
 from experiments.hodgkin_huxley_results import truth_density
-from experiments.hodgkin_huxley_trust import FEATURE_NAMES
 from experiments.runs import Run, machine, versions
 from jaxsbi import plotting
 from simulators import hodgkin_huxley as hh
@@ -183,7 +184,7 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         ],
         caption="Posterior mean, standard deviation and mode of each parameter.",
     )
-    low, high = trust.central(outcome.predicted)
+    low, high = reach.central(outcome.predicted)
     features = report.Table(
         ("feature", "unit", "observed", "2.5 %", "97.5 %", "held"),
         [

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
-from experiments.hodgkin_huxley_trust import FEATURE_NAMES, LEVELS
+from experiments.hodgkin_huxley_reach import FEATURE_NAMES
+from jaxsbi.diagnostics import LEVELS
 
 if TYPE_CHECKING:
     from experiments.hodgkin_huxley import Outcome
@@ -44,8 +46,8 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
         outcome.calibration,
     )
     names, rounds = posterior.prior.names, posterior.history.rounds
-    low, high = trust.central(outcome.predicted)
-    truth, neuron = observation.truth, trust.nearest(outcome)
+    low, high = reach.central(outcome.predicted)
+    truth, neuron, causes = observation.truth, reach.nearest(outcome), reach.causes(outcome)
     at_truth = truth_density(outcome)
     reached = calibration.coverage(LEVELS)
     return {
@@ -84,6 +86,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
                 "high_95": high[i],
                 "within": bool(outcome.within[i]),
             }
+            | ({"cause": causes[name].sentence} if name in causes else {})
             for i, name in enumerate(FEATURE_NAMES)
         },
         "nearest_simulated_neuron": {
@@ -94,6 +97,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
         },
         "calibration": {
             "draws": len(calibration.credibility),
+            "left_out": calibration.unserved,
             "p_values": dict(zip(names, calibration.p_values, strict=True)),
             "rejected_holm_1_percent": [
                 n for n, hit in zip(names, calibration.rejected(), strict=True) if hit

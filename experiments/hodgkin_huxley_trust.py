@@ -6,19 +6,18 @@ neurons drawn from it behave like the observed one? Every claim rests on simulat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 
-from jaxsbi.diagnostics import Calibration, holm
-from simulators import hodgkin_huxley as hh
+from experiments import hodgkin_huxley_reach as reach
+from experiments.hodgkin_huxley_reach import both
+from jaxsbi.diagnostics import LEVELS, Calibration, holm
 
 if TYPE_CHECKING:
     from experiments.hodgkin_huxley import Outcome
 
-LEVELS = (0.5, 0.8, 0.95)
-FEATURE_NAMES = tuple(f.name for f in hh.FEATURES)
 FALLING = 0.01  # nats; a loss that fell by less over the last tenth of the epochs has settled
 GAP = 0.05  # of coverage; a smaller one does no harm
 CHANCE = 0.01
@@ -29,7 +28,7 @@ def sentences(outcome: Outcome) -> list[str]:
     said = [
         *_of_training(outcome),
         *_of_calibration(outcome.calibration),
-        *(_of_missed(outcome) or _of_held(outcome)),
+        *(reach.of_missed(outcome) or _of_held(outcome)),
         _of_mode(outcome),
     ]
     if outcome.at_bound:
@@ -38,18 +37,6 @@ def sentences(outcome: Outcome) -> list[str]:
             "would take a value beyond it, or do not constrain it."
         )
     return said
-
-
-def central(x: np.ndarray) -> np.ndarray:
-    """Ends of the central 95 % of each feature (2, 7); runs without the feature do not count."""
-    return np.nanquantile(x, [0.025, 0.975], axis=0)
-
-
-def is_held(x_o: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Which observed features lie in the central 95 % of simulated ones, up to rounding (7,)."""
-    low, high = central(x)
-    rounding = 1e-6 * np.abs(x_o)
-    return (x_o >= low - rounding) & (x_o <= high + rounding)
 
 
 def mode_spikes(outcome: Outcome) -> dict[str, Any]:
@@ -63,37 +50,6 @@ def mode_spikes(outcome: Outcome) -> dict[str, Any]:
         "runs": len(counts),
         "share_equal_among_samples": float(np.mean(outcome.predicted[:, 0] == observed)),
     }
-
-
-class Nearest(NamedTuple):
-    """The simulated neuron whose largest deviation is least, in sds of posterior predictions."""
-
-    source: str
-    theta: np.ndarray
-    x: np.ndarray
-    deviations: np.ndarray
-
-    @property
-    def worst(self) -> int:
-        return int(np.argmax(self.deviations))
-
-
-def nearest(outcome: Outcome) -> Nearest:
-    """Of all neurons simulated at hand the one nearest to the observation in all features."""
-    x_o = np.asarray(outcome.observation.x_o)
-    width = np.ptp(central(outcome.predicted), axis=0)
-    scale = np.where(width > 0, width, np.maximum(1e-3 * np.abs(x_o), 1e-6)) / (2 * 1.96)
-    found = []
-    for source, theta, x in (
-        ("the posterior", outcome.samples, outcome.predicted),
-        ("the mode", np.broadcast_to(outcome.best, (len(outcome.best_predicted), 8)),
-         outcome.best_predicted),
-        ("the prior", *outcome.from_prior),
-    ):  # fmt: skip
-        deviations = np.nan_to_num(np.abs(x - x_o) / scale, nan=np.inf)
-        i = int(np.argmin(deviations.max(axis=1)))
-        found.append(Nearest(source, theta[i], x[i], deviations[i]))
-    return min(found, key=lambda neuron: neuron.deviations.max())
 
 
 def loss_still_falling(outcome: Outcome) -> float | None:
@@ -140,7 +96,7 @@ def _of_calibration(calibration: Calibration) -> list[str]:
     slight = bool(off) and np.max(np.abs(gaps[real])) <= GAP
     if slight:
         said.append(
-            f"Its widths are a little off, more than by chance: regions {_and(off)}. Allow for "
+            f"Its widths are a little off, more than by chance: regions {both(off)}. Allow for "
             "that where the edge of a region matters."
         )
     if wide and not slight:
@@ -167,7 +123,7 @@ def _levels(chosen: np.ndarray, reached: np.ndarray) -> str:
     shares = [f"{100 * reached[i]:.0f}" for i in np.flatnonzero(chosen)]
     if not levels:
         return ""
-    return f"of {_and(levels)} % hold the truth in {_and(shares)} % of the cases"
+    return f"of {both(levels)} % hold the truth in {both(shares)} % of the cases"
 
 
 def _leaning(calibration: Calibration, i: int) -> str:
@@ -189,9 +145,9 @@ def _of_held(outcome: Outcome) -> list[str]:
         "their central 95 %."
     )
     _, from_prior = outcome.from_prior
-    if is_held(x_o, from_prior).all():
-        width = np.ptp(central(outcome.predicted), axis=0)
-        narrower = np.median(np.ptp(central(from_prior), axis=0) / np.maximum(width, 1e-9))
+    if reach.is_held(x_o, from_prior).all():
+        width = np.ptp(reach.central(outcome.predicted), axis=0)
+        narrower = np.median(np.ptp(reach.central(from_prior), axis=0) / np.maximum(width, 1e-9))
         said += (
             f" So do neurons drawn from the prior, but the posterior's ranges are {narrower:.2g} "
             "times narrower (median over features)."
@@ -200,52 +156,6 @@ def _of_held(outcome: Outcome) -> list[str]:
             f"{narrower:.2g} times as wide (median over features)."
         )
     return [said]
-
-
-def _of_missed(outcome: Outcome) -> list[str]:
-    """What the posterior does not hold, and what the simulations at hand say of the model."""
-    x_o = np.asarray(outcome.observation.x_o)
-    low, high = central(outcome.predicted)
-    missed = np.flatnonzero(~outcome.within)
-    if not missed.size:
-        return []
-    ranges = [
-        f"{FEATURE_NAMES[i]} (observed {x_o[i]:.4g}, simulated {low[i]:.4g} to {high[i]:.4g})"
-        for i in missed
-    ]
-    n, drawn = len(outcome.predicted), outcome.posterior.history.simulations
-    neuron = nearest(outcome)
-    worst = neuron.worst
-    return [
-        f"Neurons drawn from this posterior do not hold {_and(ranges)} in their central 95 %.",
-        *(_beyond(outcome, i, x_o[i] > high[i]) for i in missed),
-        f"Of all neurons simulated for these checks, the one nearest to the observation in all "
-        f"seven features at once (drawn from {neuron.source}) is farthest from it in "
-        f"{FEATURE_NAMES[worst]}: {neuron.x[worst]:.4g} for {x_o[worst]:.4g}, "
-        f"{neuron.deviations[worst]:.2g} standard deviations of the {n:,} posterior ones. "
-        "Its parameters are in results.json.",
-        f"This is a limit of this posterior, and not yet one of the model: the density was learned "
-        f"from {drawn:,} simulations and may be off where neurons like this one are rare among "
-        "them. More simulations (a larger preset) tell the two apart.",
-    ]
-
-
-def _beyond(outcome: Outcome, i: int, above: bool) -> str:
-    """How many single neurons reach a feature that lies above, or below, the central range."""
-    sign, x_o = (1 if above else -1), float(outcome.observation.x_o[i])
-    counts = [
-        (int(np.sum(sign * x[:, i] >= sign * x_o)), f"{len(x):,} {source}")
-        for x, source in (
-            (outcome.predicted, "drawn from the posterior"),
-            (outcome.best_predicted, "runs of the mode"),
-            (outcome.from_prior[1], "drawn from the prior"),
-        )
-    ]
-    where = f"{FEATURE_NAMES[i]} of {x_o:.4g} or {'more' if above else 'less'}"
-    if not any(count for count, _ in counts):
-        return f"No neuron among {_and([name for _, name in counts])} has a {where}."
-    found = _and([f"{count} of {name}" for count, name in counts])
-    return f"Single neurons reach it: {found} have a {where}."
 
 
 def _of_mode(outcome: Outcome) -> str:
@@ -269,7 +179,3 @@ def _of_mode(outcome: Outcome) -> str:
         if share
         else f"No posterior sample fires {spikes['observed']:.0f} either."
     )
-
-
-def _and(words: list[str]) -> str:
-    return " and ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), words[-1]])

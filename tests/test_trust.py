@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import hodgkin_huxley as study
+from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
 from jaxsbi.diagnostics import Calibration
 from jaxsbi.ledger import Ledger, Round
@@ -68,22 +69,62 @@ def test_a_sound_posterior_is_reported_without_a_warning():
     assert "hold every observed feature" in text and "20 times narrower" in text
 
 
-def test_a_feature_beyond_the_posterior_is_no_claim_about_the_model():
+def cause(x_o, **changes):
+    """What is missed, and the one cause that is told for it."""
+    found = outcome(x_o, **changes)
+    ((name, cause),) = reach.causes(found).items()
+    assert name in cause.sentence and cause.sentence in " ".join(trust.sentences(found))
+    return name, cause
+
+
+def test_a_feature_that_single_neurons_reach_with_all_others_is_the_densitys_limit():
     x_o = CENTRE + [0, 0, 0, 0, 0, 0.49, 0]  # skewness, just within what single neurons do
     found = outcome(x_o)
-    reaching = int(np.sum(found.predicted[:, 5] >= x_o[5]))
-    assert reaching > 0 and not found.within[5]
+    reaching = found.predicted[found.predicted[:, 5] >= x_o[5]]
+    low, high = np.quantile(found.predicted, [0.025, 0.975], axis=0)
+    apart = np.abs(reaching - x_o) / ((high - low) / 3.92)
+    both = int(np.sum(np.max(np.delete(apart, 5, axis=1), axis=1) <= 1.96))
+    assert 0 < both < len(reaching) and not found.within[5]
     text = said(x_o)
     assert "Neurons drawn from this posterior do not hold skewness (observed 4.99," in text
-    assert f"Single neurons reach it: {reaching} of 1,000 drawn from the posterior" in text
-    assert "not yet one of the model: the density was learned from 75,000 simulations" in text
-    assert "no neuron that matches" not in text and "compromise" not in text
+    assert f"Single neurons reach it: {len(reaching)} of 1,000 drawn from the posterior" in text
+    name, why = cause(x_o)
+    assert name == "skewness" and why.model_can
+    assert (
+        f"the density rather than the model; {both} of the neurons that reach it agree"
+        in why.sentence
+    )
+    assert "More simulations (a larger preset) should mend it" in text
+
+
+def test_a_feature_reached_only_at_the_cost_of_another_is_told_with_the_other_one():
+    """Skewness and kurtosis rise together, but the observation has the one without the other."""
+    predicted, from_prior = outcome().predicted, outcome().from_prior
+    from_prior[1][:] = predicted
+    for x in (predicted, from_prior[1]):
+        x[:, 6] = CENTRE[6] + (x[:, 5] - CENTRE[5]) / SPREAD[5] * SPREAD[6]
+    x_o = CENTRE + [0, 0, 0, 0, 0, 0.49, -4]
+    best = np.argmin(np.where(predicted[:, 5] >= x_o[5], predicted[:, 6], np.inf))
+    name, why = cause(x_o, predicted=predicted, from_prior=from_prior)
+    off = (predicted[best, 6] - x_o[6]) / (SPREAD[6] * 0.95 / 1.96)
+    assert name == "skewness" and not why.model_can
+    assert "a conflict with kurtosis; of the neurons that reach it" in why.sentence
+    assert f"has a kurtosis of {predicted[best, 6]:.4g} for 36, {off:.1f}" in why.sentence
+    text = said(x_o, predicted=predicted, from_prior=from_prior)
+    assert "the density was learned from 75,000 and may be off" in text
 
 
 def test_a_feature_that_no_simulation_reaches_is_said_to_be_so():
-    text = said(CENTRE - [0, 100, 0, 0, 0, 0, 0])
+    x_o = CENTRE - [0, 100, 0, 0, 0, 0, 0]
+    found = outcome(x_o)
+    text = said(x_o)
     assert "No neuron among 1,000 drawn from the posterior, 64 runs of the mode and 1,000 " in text
     assert "has a resting mean of -186.6 or less" in text
+    name, why = cause(x_o)
+    lowest = min(found.predicted[:, 1].min(), found.from_prior[1][:, 1].min())
+    assert name == "resting mean" and not why.model_can
+    assert "out of reach; of 2,064 neurons" in why.sentence
+    assert why.sentence.endswith(f"the farthest has {lowest:.4g} for -186.6.")
 
 
 def test_the_nearest_neuron_is_looked_for_among_posterior_mode_and_prior():
@@ -96,9 +137,9 @@ def test_the_nearest_neuron_is_looked_for_among_posterior_mode_and_prior():
             "the prior": found.from_prior[1][9:10],
         }[source]
         place[:] = x_o + [0, 0, 0, 0, 0, 0, 1e-3]
-        neuron = trust.nearest(found)
+        neuron = reach.nearest(found)
         assert neuron.source == source
-        assert trust.FEATURE_NAMES[neuron.worst] == "kurtosis"
+        assert reach.FEATURE_NAMES[neuron.worst] == "kurtosis"
         theta = {
             "the posterior": found.samples[7],
             "the mode": found.best,
@@ -110,7 +151,7 @@ def test_the_nearest_neuron_is_looked_for_among_posterior_mode_and_prior():
 def test_undefined_features_are_never_near():
     found = outcome()
     found.predicted[0] = [*CENTRE[:5], np.nan, np.nan]
-    assert np.isfinite(trust.nearest(found).deviations).all()
+    assert np.isfinite(reach.nearest(found).deviations).all()
 
 
 def test_ranges_that_the_prior_has_too_say_little():
