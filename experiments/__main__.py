@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.arguments import NO_CACHE, Parser, count, one_of, positive
+from experiments.arguments import NO_CACHE, Parser, count, cut, one_of, positive, why
 
 PRESETS = {
     "smoke": "seconds, for tests",
@@ -39,10 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = top.parse(arguments)
         STUDIES[chosen.study](chosen.options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if "JAXSBI_TRACEBACK" in os.environ:
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        said = str(error)
+        if isinstance(error, OSError):
+            said = (
+                f"{why(error)}; what is finished is kept: mend that, and the same command goes on"
+            )
+        print(f"error: {' '.join(said.split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept; the same command goes on", file=sys.stderr)
@@ -129,10 +134,14 @@ def _data(given: str | None, may_be_new: bool) -> Path | None:
     given = (os.environ.get("JAXSBI_DATA") or None) if given is None else given
     if given is None:
         return None
-    if not given or not (may_be_new or Path(given).is_dir()):
+    try:
+        flaw = None if given and (may_be_new or Path(given).is_dir()) else "there is none"
+    except OSError as error:
+        flaw = error.strerror
+    if flaw:
         raise ValueError(
-            f"{name}: expected a folder of recordings, came {given!r}, where there is none; name "
-            "another, or leave it out"
+            f"{name}: expected a folder of recordings, came {cut(given)!r} ({flaw}); name another, "
+            "or leave it out"
         )
     return Path(given)
 

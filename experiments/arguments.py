@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-LONGEST = 60
+LONGEST, LONGEST_PATH = 60, 200
 NO_CACHE = "do not keep compiled programs in the user's cache folder"
 
 
@@ -83,6 +83,18 @@ def _joined(arguments: Sequence[str]) -> list[str]:
         else:
             joined.append(argument)
     return joined
+
+
+def why(error: OSError) -> str:
+    """What the system says, and of which file, where that is not of a name too long to tell."""
+    said, file = error.strerror or str(error), str(error.filename or "")
+    return f"{said}: {file}" if 0 < len(file) <= LONGEST_PATH else said
+
+
+def cut(path: object) -> str:
+    """The name of a file or a folder, its middle left out where it is too long to tell."""
+    name = str(path)
+    return name if len(name) <= LONGEST_PATH else f"{name[:LONGEST]}…{name[-LONGEST:]}"
 
 
 def _shown(text: str) -> str:

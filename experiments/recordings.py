@@ -9,6 +9,7 @@ import csv
 import io
 import re
 import sys
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import allen, npz, nwb
-from experiments.arguments import NO_CACHE, Parser
+from experiments.arguments import NO_CACHE, Parser, cut, why
 from experiments.samples import check_positive, check_samples, find_step
 from jaxsbi.compilation import keep_compilations
 from simulators import hodgkin_huxley as hh
@@ -29,7 +30,7 @@ JUNCTION_POTENTIAL = -14.0  # mV, added to every recorded voltage
 # What NumPy, zipfile and h5py raise for a file that is cut, altered or something else.
 UNREADABLE = (
     OSError, EOFError, ArithmeticError, LookupError, AttributeError, TypeError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
+    MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 COARSEST = 0.1  # ms; with longer steps the simulated spikes are no longer the model's
 FEATURES_CSV = Path(__file__).parent / "data" / "allen_features.csv"
@@ -111,8 +112,12 @@ def load(path: str | Path, sweep: int | None = None, soma_area: float | None = N
     Raises ValueError naming the file and what is wrong with it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: expected a recording (.npz or .nwb), came no such file")
+    try:
+        flaw = None if path.is_file() else "no such file"
+    except OSError as error:
+        flaw = f"a name that cannot be read ({error.strerror})"
+    if flaw:
+        raise ValueError(f"{cut(path)}: expected a recording (.npz or .nwb), came {flaw}")
     readers = {".npz": _read_npz, ".nwb": _read_nwb}
     if path.suffix.lower() not in readers:
         raise ValueError(
@@ -136,10 +141,21 @@ def load(path: str | Path, sweep: int | None = None, soma_area: float | None = N
 
 
 def observe(recording: Recording) -> tuple[jax.Array, hh.Protocol]:
-    """x_o = features(V) (7,), and the protocol that injects I / A_soma from V₀ = V(0)."""
+    """x_o = features(V) (7,), and the protocol that injects I / A_soma from V₀ = V(0).
+
+    Raises ValueError naming the features that are undefined in this recording.
+    """
     r = recording
     protocol = hh.Protocol(r.current_density, r.voltage[0], r.t_on, r.t_off, r.dt)
-    return hh.features(hh.Trace(jnp.asarray(r.voltage, float), protocol)), protocol
+    x_o = hh.features(hh.Trace(jnp.asarray(r.voltage, float), protocol))
+    undefined = [f.name for f, x in zip(hh.FEATURES, x_o, strict=True) if not np.isfinite(x)]
+    if undefined:
+        raise ValueError(
+            f"{r.name}: expected a recording that defines all {len(hh.FEATURES)} features, came "
+            f"one without {', '.join(undefined)}; take one with some samples before the step, and "
+            "a voltage that varies"
+        )
+    return x_o, protocol
 
 
 class Observation(NamedTuple):
@@ -269,8 +285,8 @@ def main(arguments: list[str]) -> int:
         if chosen.cache:
             keep_compilations()
         write_features(chosen.folder, sys.stdout)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"error: {why(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 2
     return 0
 

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.arguments import cut, why
 from jaxsbi.compilation import compile_clock
 
 SETTINGS, RESULTS, TIMES = "run.json", "results.json", "stages.json"
@@ -39,12 +40,14 @@ class Run:
     ):
         self.folder, self.settings = Path(folder), json.loads(_text(settings))
         self.stages: dict[str, dict[str, float]] = {}
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"--out {folder} must be a folder, but it is a file; choose another")
-        is_new = not (self.folder.is_dir() and any(self.folder.iterdir()))
-        if not is_new:
-            self._take_up()
         try:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise ValueError(
+                    f"--out {cut(folder)} must be a folder, but it is a file; choose another"
+                )
+            is_new = not (self.folder.is_dir() and any(self.folder.iterdir()))
+            if not is_new:
+                self._take_up()
             self.folder.mkdir(parents=True, exist_ok=True)
             if is_new:
                 _write_json(self.folder / SETTINGS, self.settings)
@@ -54,8 +57,8 @@ class Run:
                     pass
         except OSError as error:
             raise ValueError(
-                f"--out {folder} cannot be written ({error.strerror}: {error.filename}); choose "
-                "another folder"
+                f"--out {cut(folder)} cannot be read and written ({why(error)}); choose another "
+                "folder"
             ) from error
 
     def _take_up(self) -> None:
@@ -63,14 +66,14 @@ class Run:
             found = dict(json.loads((self.folder / SETTINGS).read_text()))
         except (OSError, ValueError, TypeError):
             raise ValueError(
-                f"--out {self.folder} is not empty and holds no run; choose a new folder"
+                f"--out {cut(self.folder)} is not empty and holds no run; choose a new folder"
             ) from None
         differing = differences(found, self.settings)
         if differing:
             more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+            named = "; ".join(differing[:SHOWN]) + more
             raise ValueError(
-                f"--out {self.folder} holds another run ({'; '.join(differing[:SHOWN])}{more}); "
-                "choose another folder"
+                f"--out {cut(self.folder)} holds another run ({named}); choose another folder"
             )
         times = self.folder / TIMES
         try:

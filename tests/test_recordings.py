@@ -1,57 +1,40 @@
-"""Recordings: the published features, both NWB layouts, the database, and what is refused."""
+"""Recordings: their features are the published ones; what is no recording is refused."""
 
-import http.server
 import io
-import json
-import re
-import threading
-from decimal import Decimal
+import tokenize
+import zipfile
 
-import h5py
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from published import CELLS
 
-from experiments import allen, recordings
+from experiments import recordings
 from experiments.samples import find_step
 from simulators import hodgkin_huxley as hh
 
-# Gonçalves et al. 2020, six cells: count, rest mean, rest sd, mean, variance, skewness, kurtosis.
-PUBLISHED = {
-    "509881736_sweep_39": "25 -81.131 .0870 -52.978 157.61 3.9325 19.156",
-    "518290966_sweep_57": "12 -86.619 .0582 -59.743 73.567 5.7112 49.658",
-    "526950199_sweep_37": "22 -79.454 .0435 -59.355 118.89 5.3234 34.070",
-    "532571720_sweep_42": "18 -90.050 .0443 -55.199 130.44 4.6210 29.031",
-    "534524026_sweep_29": "25 -75.732 .0884 -58.576 143.22 4.7270 26.793",
-    "566517779_sweep_46": "20 -74.103 .0894 -58.752 99.876 5.6100 40.260",
-}
 AREA = 1e-4
 
 
-def published(cell):
-    """Values, and half a unit of the last digit that is given."""
-    digits = [Decimal(word) for word in PUBLISHED[cell].split()]
-    half = [0.5 * 10.0 ** d.as_tuple().exponent for d in digits]
-    return np.array([float(d) for d in digits]), np.array(half)
-
-
-@pytest.mark.parametrize("cell", PUBLISHED)
+@pytest.mark.parametrize("cell", CELLS)
 def test_features_of_a_recording_are_the_published_ones(data, cell):
-    recording = recordings.load(data(f"allen/cell_{cell}.npz"))
+    published = CELLS[cell]
+    recording = recordings.load(data(f"allen/cell_{cell}_sweep_{published.sweep}.npz"))
     x_o, protocol = recordings.observe(recording)
-    expected, half = published(cell)
-    np.testing.assert_array_less(np.abs(np.asarray(x_o) - expected), 1.02 * half)
+    apart = np.abs(np.asarray(x_o) - published.features)
+    np.testing.assert_array_less(apart, 1.02 * published.half_digits)
     np.testing.assert_allclose(protocol.current, recording.current / recording.soma_area)
     assert float(protocol.v0) == recording.voltage[0]
+    assert recording.soma_area == pytest.approx(published.area, rel=1e-6)
 
 
-@pytest.mark.parametrize("cell", PUBLISHED)
+@pytest.mark.parametrize("cell", CELLS)
 def test_the_table_in_the_repository_has_the_published_features(cell):
-    name = "cell {}, {} {}".format(*cell.split("_"))
+    published = CELLS[cell]
+    name = f"cell {cell}, sweep {published.sweep}"
     observation = next(o for o in recordings.read_features() if o.name == name)
-    expected, half = published(cell)
-    np.testing.assert_array_less(np.abs(np.asarray(observation.x_o) - expected), 1.02 * half)
+    apart = np.abs(np.asarray(observation.x_o) - published.features)
+    np.testing.assert_array_less(apart, 1.02 * published.half_digits)
 
 
 def test_the_table_is_what_the_command_makes_of_the_recordings(data):
@@ -74,140 +57,6 @@ def test_a_cell_from_the_table_gets_the_protocol_of_its_recording(data):
             jax.tree.leaves(observation.protocol), jax.tree.leaves(protocol), strict=True
         ):
             np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
-
-
-def step_sweep(rate, amplitude, spikes, seconds=2.0, start=1.0, length=0.6):
-    """V [V], I [A] at `rate` Hz: a test pulse, a step, and `spikes` spikes of 1 ms during it."""
-    time = np.arange(round(rate * seconds)) / rate
-    current = np.where((time >= start) & (time < start + length), amplitude, 0.0)
-    current[round(0.1 * rate) : round(0.11 * rate)] = 20e-12
-    voltage = -0.065 + 0.01 * (current == amplitude) + 1e-5 * np.sin(2 * np.pi * 31 * time)
-    for k in range(spikes):
-        at = start + length * (k + 0.5) / spikes
-        voltage += 0.1 * np.exp(-(((time - at) / 4e-4) ** 2))
-    return voltage, current
-
-
-def write_nwb_1(path, sweeps, rate, version="1.1"):
-    """The layout of the Allen Cell Types Database; before 1.1 SI units beside a wrong factor."""
-    scale = 1e3 if version == "1.1" else 1.0
-    with h5py.File(path, "w") as file:
-        file["general/generated_by"] = np.array([b"pipeline", b"x", b"version", version.encode()])
-        file["general/aibs_specimen_id"] = b"123"
-        for number, (name, voltage, current) in sweeps.items():
-            parts = {"stimulus/presentation": current, "acquisition/timeseries": voltage}
-            for (place, values), role in zip(parts.items(), ("stimulus", "response"), strict=True):
-                series = file.create_group(f"{place}/Sweep_{number}")
-                series["data"] = scale * values
-                series["data"].attrs["conversion"] = 1e-3
-                series["starting_time"] = 0.0
-                series["starting_time"].attrs["rate"] = float(rate)
-                series["aibs_stimulus_name"] = name.encode()
-                for epoch, first in (("Sweep", 0), ("Experiment", round(0.2 * rate))):
-                    group = file.create_group(f"epochs/{epoch}_{number}/{role}")
-                    group["idx_start"], group["count"] = first, len(values) - first
-                    group["timeseries"] = series
-
-
-def write_nwb_2(path, sweeps, rate):
-    """The layout that PyNWB writes: millivolts and picoamperes with a conversion factor."""
-    with h5py.File(path, "w") as file:
-        for number, (_, voltage, current) in sweeps.items():
-            for place, kind, values, factor in (
-                ("acquisition", "CurrentClampSeries", voltage, 1e-3),
-                ("stimulus/presentation", "CurrentClampStimulusSeries", current, 1e-12),
-            ):
-                series = file.create_group(f"{place}/data_{number:05d}")
-                series.attrs["neurodata_type"] = kind
-                series.attrs["sweep_number"] = np.uint32(number)
-                series["data"] = values / factor
-                series["data"].attrs["conversion"] = factor
-                series["starting_time"] = 0.0
-                series["starting_time"].attrs["rate"] = float(rate)
-
-
-RATE = 200_000
-SWEEPS = {
-    4: ("Short Square", *step_sweep(RATE, 300e-12, 1, length=0.003)),
-    5: ("Long Square", *step_sweep(RATE, -50e-12, 0)),
-    7: ("Long Square", *step_sweep(RATE, 90e-12, 4)),
-    8: ("Long Square", *step_sweep(RATE, 110e-12, 12)),
-    9: ("Long Square", *step_sweep(RATE, 130e-12, 15)),
-}
-WRITERS = {
-    "NWB 1.1": write_nwb_1,
-    "NWB 1.0": lambda *a: write_nwb_1(*a, version="1.0"),
-    "NWB 2": write_nwb_2,
-}
-
-
-@pytest.mark.parametrize("layout", WRITERS)
-def test_nwb_gives_the_sweep_in_millivolts_and_microamperes(tmp_path, layout):
-    path = tmp_path / "cell_123.nwb"
-    WRITERS[layout](path, SWEEPS, RATE)
-    recording = recordings.load(path, soma_area=AREA)
-    assert (recording.cell, recording.sweep) == ("123", 8)  # the smallest with ten spikes
-    assert recording.dt == pytest.approx(0.02)
-    assert (recording.t_on, recording.t_off) == pytest.approx((205.0, 804.98))
-    assert recording.duration == pytest.approx(205 + 600 + 245 - 0.02, abs=0.05)
-    _, volts, amperes = SWEEPS[8]
-    first = round((1.0 - 0.205) * RATE)
-    kept = slice(first, first + 4 * recording.voltage.size, 4)
-    np.testing.assert_allclose(recording.voltage, 1e3 * volts[kept] - 14, rtol=1e-9)
-    np.testing.assert_allclose(recording.current, 1e6 * amperes[kept], rtol=1e-9)
-    on = (recording.time > recording.t_on - 0.01) & (recording.time < recording.t_off + 0.01)
-    np.testing.assert_array_equal(on, recording.current > 0)
-    x_o, _ = recordings.observe(recording)
-    assert float(x_o[0]) == 12
-
-
-@pytest.mark.parametrize("rate", [0.0, -200e3, np.nan, np.inf])
-@pytest.mark.parametrize("layout", [write_nwb_1, write_nwb_2])
-def test_a_sweep_without_a_true_rate_is_refused(tmp_path, layout, rate):
-    path = tmp_path / "a.nwb"
-    layout(path, {8: SWEEPS[8]}, RATE)
-    with h5py.File(path, "r+") as file:
-        series = [g for g in file["stimulus/presentation"].values()]
-        for group in [*series, *file.get("acquisition/timeseries", file["acquisition"]).values()]:
-            group["starting_time"].attrs["rate"] = rate
-    with pytest.raises(ValueError, match=r"a.nwb: .*rate \[Hz\] .* expected a number above 0"):
-        recordings.load(path, soma_area=AREA)
-
-
-def test_an_nwb_that_holds_other_things_than_it_should_is_refused(tmp_path):
-    path = tmp_path / "a.nwb"
-    for name, content in {
-        "general/aibs_specimen_id": np.zeros(0),
-        "epochs/Sweep_8": 1.0,
-        "epochs/Sweep_8/stimulus": h5py.Empty("f"),
-    }.items():
-        write_nwb_1(path, {8: SWEEPS[8]}, RATE)
-        with h5py.File(path, "r+") as file:
-            del file[name]
-            file[name] = content
-        with pytest.raises(ValueError, match="a.nwb: ") as caught:
-            recordings.load(path, soma_area=AREA)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_damaged_nwb_is_not_taken_for_a_missing_area(tmp_path):
-    (tmp_path / "a.nwb").write_bytes(b"no HDF5")
-    with pytest.raises(ValueError, match="expected a whole .nwb recording"):
-        recordings.load(tmp_path / "a.nwb")
-    write_nwb_1(tmp_path / "b.nwb", {8: SWEEPS[8]}, RATE)
-    with pytest.raises(ValueError, match="soma_area: expected .* of b.nwb .* --soma-area"):
-        recordings.load(tmp_path / "b.nwb")
-
-
-def test_a_named_sweep_is_read_and_a_missing_or_stepless_one_refused(tmp_path):
-    path = tmp_path / "a.nwb"
-    sweeps = SWEEPS | {11: ("Ramp", SWEEPS[5][1], np.linspace(0, 1e-10, SWEEPS[5][1].size))}
-    write_nwb_1(path, sweeps, RATE)
-    assert recordings.load(path, sweep=7, soma_area=AREA).sweep == 7
-    with pytest.raises(ValueError, match="sweep: a.nwb has no sweep 6; it has 4, 5, 7, 8, 9, 11"):
-        recordings.load(path, sweep=6, soma_area=AREA)
-    with pytest.raises(ValueError, match="sweep: expected one constant current step"):
-        recordings.load(path, sweep=11, soma_area=AREA)
 
 
 @pytest.mark.parametrize(
@@ -303,17 +152,13 @@ def test_another_sweep_than_the_file_has_is_refused(tmp_path):
         recordings.load(tmp_path / "a.npz", sweep=4)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".nwb"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_a_truncated_recording_is_refused(tmp_path, suffix, share):
-    path = tmp_path / f"a{suffix}"
-    if suffix == ".npz":
-        np.savez_compressed(path, **arrays())
-    else:
-        write_nwb_1(path, {8: SWEEPS[8]}, RATE)
+def test_a_truncated_recording_is_refused(tmp_path, share):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, **arrays())
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=f"expected a whole {suffix} recording"):
+    with pytest.raises(ValueError, match="expected a whole .npz recording"):
         recordings.load(path, soma_area=AREA)
 
 
@@ -323,10 +168,6 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
     (tmp_path / "a.csv").write_text("1,2")
     with pytest.raises(ValueError, match="expected a recording named .npz or .nwb, came '.csv'"):
         recordings.load(tmp_path / "a.csv")
-    with h5py.File(tmp_path / "a.nwb", "w") as file:
-        file["something"] = 1
-    with pytest.raises(ValueError, match="expected current-clamp sweeps of an NWB file"):
-        recordings.load(tmp_path / "a.nwb", soma_area=AREA)
     np.save(tmp_path / "b", np.zeros(3))
     (tmp_path / "b.npy").rename(tmp_path / "b.npz")
     with pytest.raises(ValueError, match="expected a whole .npz recording"):
@@ -339,6 +180,50 @@ def test_a_file_of_anything_is_no_recording_and_no_advice_to_trust_it_is_given(t
     with pytest.raises(ValueError, match="expected a whole .npz recording") as caught:
         recordings.load(tmp_path / "a.npz")
     assert "pickle" not in str(caught.value)
+
+
+LYING = b"\x93NUMPY\x01\x00"
+
+
+@pytest.mark.parametrize(
+    ("header", "error"),
+    [
+        (b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }", MemoryError),
+        (b"{'descr': '<f8', 'fortran_order': False, 'shape': (3,", tokenize.TokenError),
+    ],
+)
+def test_an_archive_whose_header_lies_is_refused(tmp_path, header, error):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays(voltage_mv=None))
+    header = header.ljust(117) + b"\n"
+    with zipfile.ZipFile(path, "a") as archive:
+        length = len(header).to_bytes(2, "little")
+        archive.writestr("voltage_mv.npy", LYING + length + header + bytes(80))
+    with np.load(path) as file, pytest.raises((error, ValueError)):
+        file["voltage_mv"]
+    with pytest.raises(ValueError, match="a.npz: expected a whole .npz recording"):
+        recordings.load(path)
+
+
+def test_a_name_that_the_system_refuses_is_told_in_one_short_line():
+    with pytest.raises(ValueError, match="expected a recording .*File name too long") as caught:
+        recordings.load("n" * 300 + ".npz")
+    assert len(str(caught.value)) < 250 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"t_on_ms": 0.02}, "resting sd"),
+        ({"voltage_mv": np.full(5000, -60.0)}, "skewness, kurtosis"),
+    ],
+)
+def test_a_recording_that_leaves_a_feature_undefined_is_refused_by_its_name(
+    tmp_path, changes, names
+):
+    np.savez(tmp_path / "a.npz", **arrays(**changes))
+    with pytest.raises(ValueError, match=f"cell 7, sweep 3: .* came one without {names};"):
+        recordings.observe(recordings.load(tmp_path / "a.npz"))
 
 
 def test_a_table_that_is_none_is_refused(tmp_path):
@@ -358,130 +243,3 @@ def test_the_command_prints_the_table_or_one_line(tmp_path, capsys):
     for arguments in ([], [str(tmp_path / "none")]):
         assert recordings.main([*arguments, "--no-cache"]) == 2
         assert capsys.readouterr().err.count("\n") == 1
-
-
-# The database: a server on this machine answers as the public one does.
-
-
-class Database(http.server.BaseHTTPRequestHandler):
-    cell = {
-        "id": 123,
-        "ephys_features": [{"tau": 23.4, "ri": 126.0}],
-        "ephys_result": {
-            "well_known_files": [
-                {
-                    "download_link": "/api/v2/well_known_file_download/55",
-                    "well_known_file_type": {"name": "NWBDownload"},
-                }
-            ]
-        },
-    }
-    content = b""
-    answer = None  # instead of the cell
-    file = None  # instead of the recording
-    cut = 0  # bytes that are promised but not sent
-    tells = True  # how many bytes there are
-    asked: list = []
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        if self.path.startswith("/api/v2/data/query.json"):
-            found = [self.cell] if "[id$eq123]" in self.path else []
-            body = self.answer or json.dumps({"success": True, "msg": found}).encode()
-            self.reply(200, body, len(body))
-        elif self.path == "/api/v2/well_known_file_download/55":
-            body = self.file or self.content
-            self.reply(200, body, len(body) + self.cut if self.tells else None)
-        else:
-            self.reply(404, b"no", 2)
-
-    def reply(self, status, body, length):
-        self.send_response(status)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def database(tmp_path_factory):
-    path = tmp_path_factory.mktemp("database") / "whole.nwb"
-    write_nwb_1(path, SWEEPS, RATE)
-    handler = type("Handler", (Database,), {"content": path.read_bytes(), "asked": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield handler, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
-
-
-def test_a_downloaded_cell_can_be_observed_and_is_not_fetched_twice(database, tmp_path):
-    handler, api = database
-    path = allen.download(123, tmp_path / "cells", api)
-    assert path.read_bytes() == handler.content
-    recording = recordings.load(path)
-    assert recording.soma_area == pytest.approx(0.0234 / 126)
-    assert recording.name == "cell 123, sweep 8"
-    x_o, protocol = recordings.observe(recording)
-    assert jnp.all(jnp.isfinite(x_o))
-    assert float(np.max(protocol.current)) == pytest.approx(110e-6 / (0.0234 / 126))
-    asked = len(handler.asked)
-    assert allen.download(123, tmp_path / "cells", api) == path and len(handler.asked) == asked
-
-
-CUT = allen.SIGNATURE + bytes(1000)
-
-
-@pytest.mark.parametrize(
-    "cell, changes, message",
-    [
-        (124, {}, "--download: .* has no cell 124 with an NWB file"),
-        (-1, {}, "--download: expected a positive whole number, came -1"),
-        ("x", {}, "--download: expected a positive whole number, came 'x'"),
-        (123, {"file": b"<html>busy</html>"}, "no recording but what begins with b'<html>"),
-        (123, {"file": b"<html>", "tells": False}, "no recording but what begins with b'<html>"),
-        (123, {"file": CUT, "tells": False}, "no recording but a file that was cut or altered"),
-        (123, {"cut": 100}, "download of cell 123: .*came: "),
-        (123, {"answer": b"<html>busy</html>"}, "expected ri, tau and an NWB file .*<html>"),
-        (123, {"answer": b'{"msg": "error"}'}, "expected ri, tau and an NWB file"),
-        (123, {"cell": Database.cell | {"ephys_features": []}}, "expected ri, tau and an NWB"),
-        (
-            123,
-            {"cell": Database.cell | {"ephys_features": [{"tau": 0, "ri": 100.0}]}},
-            "ri and tau above 0",
-        ),
-    ],
-)
-def test_a_failed_download_says_why_and_leaves_no_recording(
-    database, tmp_path, cell, changes, message
-):
-    handler, api = database
-    for name, value in changes.items():
-        setattr(handler, name, value)
-    with pytest.raises(ValueError, match=message) as caught:
-        allen.download(cell, tmp_path, api, timeout=5)
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.glob("*.nwb")) and not list(tmp_path.glob("*.part"))
-
-
-@pytest.mark.parametrize("kept", [b"", b"<html>busy</html>", CUT])
-def test_a_bad_download_that_was_kept_is_fetched_anew(database, tmp_path, kept):
-    handler, api = database
-    path = allen.download(123, tmp_path, api)
-    path.write_bytes(kept)
-    assert allen.download(123, tmp_path, api).read_bytes() == handler.content
-
-
-def test_without_a_network_there_is_one_clear_error(tmp_path):
-    with http.server.HTTPServer(("127.0.0.1", 0), Database) as closed:
-        port = closed.server_port
-    with pytest.raises(ValueError, match=f"127.0.0.1:{port}.*check the network") as caught:
-        allen.download(123, tmp_path, f"http://127.0.0.1:{port}", timeout=5)
-    assert re.search("refused", str(caught.value))
-    with pytest.raises(ValueError, match="api: expected an address with http or https"):
-        allen.download(123, tmp_path, "file:///etc")

@@ -66,7 +66,7 @@ def test_cut_times_are_refused_by_the_name_of_their_file(tmp_path, content):
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     Run(tmp_path, SETTINGS)
     (tmp_path / "figures").write_text("a file")
-    with pytest.raises(ValueError, match="cannot be written .File exists: .*figures"):
+    with pytest.raises(ValueError, match="cannot be read and written .File exists: .*figures"):
         Run(tmp_path, SETTINGS, folders=("posterior", "figures"))
     assert (tmp_path / "figures").read_text() == "a file"
 
