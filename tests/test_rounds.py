@@ -10,10 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 import jaxsbi
-from simulators import hodgkin_huxley as hh
 
 QUICK = jaxsbi.Training(max_epochs=3, anneal=1)
 SMALL = jaxsbi.maf(layers=2, hidden=(16,))
@@ -159,33 +157,6 @@ def test_no_draw_has_a_higher_density_than_the_mode(posterior):
         assert posterior.log_prob(posterior.map(x=x), x=x) >= highest - 0.01
 
 
-def test_gradients_run_from_the_posterior_through_the_neuron_to_theta_and_weights():
-    """d/dθ and d/dw of log q(θ | simulate(key, θ)) against central differences, σ small."""
-    protocol = hh.step(1.0, 2.0, 8.0, 10.0, dt=0.02)
-    prior = jaxsbi.box(hh.PARAMETERS)
-    key_theta, key_x = jax.random.split(jax.random.key(0))
-    posterior = jaxsbi.fit(
-        jax.random.key(1), prior.sample(key_theta, 300), 30 * jax.random.normal(key_x, (300, 7)),
-        prior, estimator=SMALL, training=QUICK, progress=False,
-    )  # fmt: skip
-
-    def objective(z, params):
-        theta = prior.to_theta(z)
-        conditional = nnx.merge(posterior.graphdef, params, posterior.constants)
-        x = hh.simulate(jax.random.key(2), theta, protocol)
-        return conditional.log_prob(z, x)
-
-    objective = jax.jit(jax.value_and_grad(objective, argnums=(0, 1)))
-    z = prior.to_z(jnp.asarray(hh.NOMINAL))
-    _, (by_z, by_weights) = objective(z, posterior.params)
-    assert np.all(np.isfinite(by_z))
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(by_weights))
-    for i in (0, 1, 2, 7):
-        e = 2e-3 * jnp.eye(8)[i]
-        (after, _), (before, _) = (objective(z + s * e, posterior.params) for s in (1, -1))
-        np.testing.assert_allclose(by_z[i], (after - before) / 4e-3, rtol=0.1, atol=0.3)
-
-
 def test_undefined_features_are_served_where_simulations_had_them():
     def partly(key, theta):
         x = shift(key, theta)
@@ -266,8 +237,8 @@ def test_ctrl_c_keeps_the_best_so_far(monkeypatch):
     )
     (entry,) = posterior.history.rounds
     assert entry.interrupted
-    assert entry.epochs > 1
-    assert entry.best_loss == min(entry.validation_losses)
+    assert 1 < entry.epochs < endless.max_epochs
+    assert np.all(np.isfinite(posterior.sample(jax.random.key(1), 10, x=jnp.zeros(2))))
 
 
 def test_ctrl_c_ends_a_program_with_its_posterior(tmp_path):
