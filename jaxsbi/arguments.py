@@ -42,6 +42,8 @@ def check_estimator(estimator: Any) -> None:
 
 def as_reals(values: Any) -> Array:
     """Numbers in the default precision; a TypeError or ValueError for anything else."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "OMmSU":
+        raise TypeError(f"got dtype {values.dtype}")
     array = jnp.asarray(values)
     if jnp.issubdtype(array.dtype, jnp.floating):
         return array.astype(jnp.result_type(float))

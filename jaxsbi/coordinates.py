@@ -11,7 +11,9 @@ within ±5.3 in float32 and every density of a sample is finite.
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import ndtr, ndtri
@@ -40,6 +42,33 @@ def has_gaussian_coordinates(distribution: dist.Distribution) -> bool:
     if isinstance(distribution, dist.TransformedDistribution):
         return distribution.event_shape == () and has_gaussian_coordinates(distribution.base_dist)
     return distribution.event_shape == () and type(distribution).icdf is not dist.Distribution.icdf
+
+
+def as_vector(distribution: Any) -> dist.Distribution:
+    """The distribution as one over vectors (d,) with d coordinates; ValueError for any other."""
+    if not isinstance(distribution, dist.Distribution):
+        raise ValueError(
+            f"distribution must be a numpyro distribution, got {type(distribution).__name__}; "
+            "see also jaxsbi.box and jaxsbi.gaussian"
+        )
+    if distribution.batch_shape == () and distribution.event_shape == ():
+        distribution = distribution.expand((1,))
+    if len(distribution.batch_shape) == 1 and distribution.event_shape == ():
+        distribution = distribution.to_event(1)
+    if distribution.batch_shape != () or len(distribution.event_shape) != 1:
+        raise ValueError(
+            "distribution must be over vectors (d,) or a batch of d univariate distributions, got "
+            f"batch shape {distribution.batch_shape} and event shape {distribution.event_shape}"
+        )
+    dim = distribution.event_shape[0]
+    reached = jax.eval_shape(lambda t: to_z(distribution, t), jnp.zeros(dim)).shape
+    if reached != (dim,):
+        raise ValueError(
+            "distribution must have as many free dimensions as entries, got a "
+            f"{type(distribution).__name__} of {dim} entries on {reached[-1]} free dimensions; "
+            "leave the dependent entry out"
+        )
+    return distribution
 
 
 @singledispatch

@@ -19,7 +19,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxsbi.networks import MLP, Dense, Embedding, check_size, check_sizes
+from jaxsbi.arguments import check_count
+from jaxsbi.networks import MLP, Dense, Embedding, check_sizes
 from jaxsbi.types import Data, PRNGKey
 
 Example = tuple[Data, Data]
@@ -220,7 +221,7 @@ def mlp(hidden: Sequence[int] = (50, 50), features: int = 20) -> Embedding:
 
     Errors: ValueError for sizes that are not positive integers.
     """
-    return _MLP(check_sizes("hidden", hidden), check_size("features", features))
+    return _MLP(check_sizes("hidden", hidden), check_count("features", features))
 
 
 def cnn(channels: Sequence[int] = (8, 16), width: int = 5, features: int = 50) -> Embedding:
@@ -233,8 +234,8 @@ def cnn(channels: Sequence[int] = (8, 16), width: int = 5, features: int = 50) -
     """
     return _CNN(
         check_sizes("channels", channels),
-        check_size("width", width),
-        check_size("features", features),
+        check_count("width", width),
+        check_count("features", features),
     )
 
 
@@ -247,7 +248,9 @@ def rnn(hidden: int = 50, window: int = 1, features: int = 20) -> Embedding:
     different lengths.
     """
     return _RNN(
-        check_size("hidden", hidden), check_size("window", window), check_size("features", features)
+        check_count("hidden", hidden),
+        check_count("window", window),
+        check_count("features", features),
     )
 
 
@@ -260,7 +263,7 @@ def deepset(hidden: Sequence[int] = (50, 50), features: int = 20) -> Embedding:
     Errors: ValueError for sizes that are not positive integers; when it meets x, for sets of
     different lengths.
     """
-    return _DeepSet(check_sizes("hidden", hidden), check_size("features", features))
+    return _DeepSet(check_sizes("hidden", hidden), check_count("features", features))
 
 
 EMBEDDINGS = {"mlp": mlp, "cnn": cnn, "rnn": rnn, "deepset": deepset}

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from jaxsbi.arguments import check_count
 from jaxsbi.bijectors import MaskedAutoregressive, RationalQuadraticSpline
 from jaxsbi.dataset import Moments
 from jaxsbi.embeddings import EMBEDDINGS
@@ -28,7 +29,6 @@ from jaxsbi.networks import (
     NormalScores,
     Standardise,
     bounded,
-    check_size,
     check_sizes,
 )
 from jaxsbi.types import Data, Estimator, PRNGKey
@@ -197,7 +197,7 @@ def mdn(
     Errors: ValueError for sizes that are not positive integers.
     """
     return MDN(
-        check_size("components", components),
+        check_count("components", components),
         check_sizes("hidden", hidden),
         _check_embedding(embedding),
     )
@@ -214,7 +214,7 @@ def maf(
     Errors: ValueError for sizes that are not positive integers. Source: arXiv:1705.07057.
     """
     return MAF(
-        check_size("layers", layers),
+        check_count("layers", layers),
         check_sizes("hidden", hidden),
         _check_embedding(embedding),
     )
@@ -235,9 +235,9 @@ def nsf(
     Errors: ValueError for sizes that are not positive integers. Source: arXiv:1906.04032.
     """
     return NSF(
-        check_size("layers", layers),
+        check_count("layers", layers),
         check_sizes("hidden", hidden),
-        check_size("bins", bins, least=2),
+        check_count("bins", bins, least=2),
         _check_embedding(embedding),
     )
 

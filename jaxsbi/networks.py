@@ -18,6 +18,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from jaxsbi.arguments import check_count
 from jaxsbi.dataset import SCORES, Moments
 from jaxsbi.types import Data, PRNGKey
 
@@ -140,18 +141,11 @@ def bounded(value: Array, limit: float) -> Array:
     return value / (1 + jnp.abs(value) / limit)
 
 
-def check_size(name: str, value: Any, least: int = 1) -> int:
-    """`value` as an int; a ValueError naming it unless it is an integer ≥ least."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return int(value)
-
-
 def check_sizes(name: str, values: Any) -> tuple[int, ...]:
     """`values` as a tuple; a ValueError naming it unless it holds one or more positive integers."""
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise ValueError(f"{name} must be a tuple of layer sizes such as (50, 50), got {values!r}")
-    return tuple(check_size(f"{name}[{i}]", v) for i, v in enumerate(values))
+    return tuple(check_count(f"{name}[{i}]", v) for i, v in enumerate(values))
 
 
 class MADE(nnx.Module):

@@ -36,9 +36,9 @@ class Prior:
     ):
         if isinstance(distribution, Mapping):
             names = tuple(distribution) if names is None else names
-            components = tuple(_as_vector("distribution", d) for d in distribution.values())
+            components = tuple(coordinates.as_vector(d) for d in distribution.values())
         else:
-            components = (_as_vector("distribution", distribution),)
+            components = (coordinates.as_vector(distribution),)
         self.components = components
         dim = sum(c.event_shape[0] for c in components)
         self.names = _labels("names", names, [f"theta_{i}" for i in range(dim)])
@@ -274,35 +274,11 @@ def _check_bounds(prior: Prior) -> None:
 
 
 def _labels(name: str, given: Sequence[str] | None, default: Sequence[str]) -> tuple[str, ...]:
-    labels = tuple(default if given is None else given)
-    if len(labels) != len(default) or not all(isinstance(label, str) for label in labels):
-        raise ValueError(
-            f"{name} must be {len(default)} strings, one per parameter, got {list(labels)}"
-        )
+    try:
+        labels = tuple(default if given is None else given)
+    except TypeError:
+        labels = ()
+    strings = not isinstance(given, str) and all(isinstance(label, str) for label in labels)
+    if len(labels) != len(default) or not strings:
+        raise ValueError(f"{name} must be {len(default)} strings, one per parameter, got {given!r}")
     return labels
-
-
-def _as_vector(name: str, distribution: Any) -> dist.Distribution:
-    if not isinstance(distribution, dist.Distribution):
-        raise ValueError(
-            f"{name} must be a numpyro distribution, got {type(distribution).__name__}; "
-            "see also jaxsbi.box and jaxsbi.gaussian"
-        )
-    if distribution.batch_shape == () and distribution.event_shape == ():
-        distribution = distribution.expand((1,))
-    if len(distribution.batch_shape) == 1 and distribution.event_shape == ():
-        distribution = distribution.to_event(1)
-    if distribution.batch_shape != () or len(distribution.event_shape) != 1:
-        raise ValueError(
-            f"{name} must be over vectors (d,) or a batch of d univariate distributions, got batch "
-            f"shape {distribution.batch_shape} and event shape {distribution.event_shape}"
-        )
-    dim = distribution.event_shape[0]
-    reached = jax.eval_shape(lambda t: coordinates.to_z(distribution, t), jnp.zeros(dim)).shape
-    if reached != (dim,):
-        raise ValueError(
-            f"{name} must have as many free dimensions as entries, got a "
-            f"{type(distribution).__name__} of {dim} entries on {reached[-1]} free dimensions; "
-            "leave the dependent entry out"
-        )
-    return distribution

@@ -64,19 +64,21 @@ class Reporter:
         last = self._last_line.setdefault(stage, now)
         if fraction >= 1 or now - last >= SECONDS_BETWEEN_LINES:
             self._last_line[stage] = now
-            self._console.print(f"{stage}: {detail}", highlight=False)
+            self._line(f"{stage}: {detail}")
 
     def row(self, cells: dict[str, str]) -> None:
         """One row more of the table whose columns the first row names."""
         if self._live is None:
-            line = ", ".join(f"{name} {value}" for name, value in cells.items())
-            self._console.print(line, highlight=False)
+            self._line(", ".join(f"{name} {value}" for name, value in cells.items()))
             return
         if self._table is None:
             self._table = Table(*cells, box=None, header_style="bold")
             self._live.update(Group(self._table, self._bars))
         self._table.add_row(*cells.values())
         self._live.refresh()
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 class _Quiet(Reporter):

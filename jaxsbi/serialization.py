@@ -25,9 +25,7 @@ def write_folder(
     path: str | os.PathLike, kind: str, version: int, content: dict, arrays: dict[str, np.ndarray]
 ) -> Path:
     """Write `content` (JSON) and `arrays` to a new folder; a ValueError if it exists already."""
-    path = Path(path)
-    if path.exists():
-        raise ValueError(f"path {path} exists already; choose another or remove it first")
+    path = _as_path(path)
     packed = save_arrays({name: np.array(a, order="C") for name, a in arrays.items()})
     header = {
         "kind": kind,
@@ -38,6 +36,8 @@ def write_folder(
     header["sha256"] = _digest(header)
     temporary = None
     try:
+        if path.exists():
+            raise ValueError(f"path {path} exists already; choose another or remove it first")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         (temporary / ARRAYS).write_bytes(packed)
@@ -55,7 +55,7 @@ def read_folder(
     path: str | os.PathLike, kind: str, version: int
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """Content and arrays of a folder; a ValueError if it is missing, cut, altered or too new."""
-    path = Path(path)
+    path = _as_path(path)
     try:
         text, packed = (path / CONTENT).read_bytes(), (path / ARRAYS).read_bytes()
     except OSError as error:
@@ -84,6 +84,13 @@ def read_folder(
         return header["content"], load_arrays(packed)
     except SafetensorError as error:
         raise ValueError(f"{path / ARRAYS} cannot be read: {error}") from None
+
+
+def _as_path(path: Any) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise ValueError(f"path must be the name of a folder, got {path!r}") from None
 
 
 def _digest(header: dict[str, Any]) -> str:

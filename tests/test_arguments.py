@@ -40,6 +40,7 @@ def infer(*arguments, **options):
         (lambda: infer(KEY, shift, BOX, jnp.zeros(3)), "x_o must have the shape of one simulated"),
         (lambda: infer(KEY, shift, BOX, jnp.zeros((4, 2))), "x_o must be one observation"),
         (lambda: infer(KEY, shift, BOX, {"a": X_O}), "x_o must be a pytree like"),
+        (lambda: infer(KEY, shift, BOX, [0.0, 0.0]), r"x_o must .*; .* np.asarray\(x_o\)"),
         (lambda: infer(KEY, shift, BOX, "ab"), "x_o must be an array of real numbers"),
         (lambda: infer(KEY, shift, BOX, X_O * 1j), "x_o must be an array of real numbers"),
         (lambda: infer(KEY, shift, BOX, X_O.at[0].set(jnp.nan)), "x_o must be defined wherever"),
@@ -54,6 +55,7 @@ def infer(*arguments, **options):
         (lambda: infer(KEY, shift, BOX, X_O, training=5), "training must be a jaxsbi.Training"),
         (lambda: infer(0, shift, BOX, X_O), "key must be a typed key"),
         (lambda: infer(KEY, lambda k, t: t * jnp.nan, BOX), "simulations must leave.*0 valid"),
+        (lambda: infer(KEY, lambda k, t: t[:0], BOX), "simulate must return arrays of one number"),
         (lambda: infer(KEY, lambda k, t: 1 / 0, BOX), "simulate.*ZeroDivisionError"),
         (lambda: infer(KEY, shift, BOX, simulations=1), "simulations must leave"),
         (
@@ -64,6 +66,18 @@ def infer(*arguments, **options):
         (
             lambda: jaxsbi.fit(KEY, jnp.zeros((5, 2)), jnp.zeros((5, 2)) * 1j, BOX),
             "x must be.*real",
+        ),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.zeros((5, 2)), np.array([object()] * 5), BOX),
+            "x must be an array of real numbers.*: got dtype object",
+        ),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.zeros((5, 2)), np.zeros(5, "datetime64[s]"), BOX),
+            "x must be an array of real numbers.*: got dtype datetime64",
+        ),
+        (
+            lambda: jaxsbi.fit(KEY, jnp.zeros((5, 2)), {"x": object()}, BOX),
+            "x must be an array of real numbers",
         ),
         (lambda: jaxsbi.fit(KEY, jnp.zeros((5, 2)), jnp.zeros((4, 2)), BOX), "x must have one row"),
         (
@@ -113,6 +127,11 @@ def infer(*arguments, **options):
             lambda: jaxsbi.diagnostics.coverage(KEY, 3, X_O, X_O, levels=0.5),
             "levels must be a list",
         ),
+        (lambda: jaxsbi.load(3), "path must be the name of a folder, got 3"),
+        (
+            lambda: jaxsbi.load("n" * 300),
+            "path n+ must be a posterior folder.*: File name too long",
+        ),
         (lambda: jaxsbi.Training(anneal=30, max_epochs=20), "anneal must be at most"),
     ],
 )
@@ -144,6 +163,8 @@ def test_numpy_integers_are_counts(posterior):
         (lambda p: p.map(x=jnp.zeros((0, 2))), "x must hold at least one observation"),
         (lambda p: p.sample(0, 5, x=X_O), "key must be a typed key"),
         (lambda p: p.log_prob(jnp.zeros(2) * 1j, x=X_O), "theta must be.*real"),
+        (lambda p: p.save(None), "path must be the name of a folder, got None"),
+        (lambda p: p.save("n" * 300), "path n+ cannot be written: File name too long"),
         (lambda p: p.map(x=jnp.array([0.0, jnp.nan])), "x must be defined wherever"),
     ],
 )

@@ -19,10 +19,14 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "file"])
-def test_every_round_is_told_with_its_numbers(stream, monkeypatch):
+@pytest.mark.parametrize(
+    ("stream", "columns"),
+    [(Terminal(), "120"), (io.StringIO(), "80"), (io.StringIO(), "20")],
+    ids=["terminal", "file", "narrow"],
+)
+def test_every_round_is_told_with_its_numbers(stream, columns, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", columns)
     with Reporter(stream) as reporter:
         reporter.update("train", 0.5, "epoch 3")
         for number in (1, 2):
@@ -31,7 +35,10 @@ def test_every_round_is_told_with_its_numbers(stream, monkeypatch):
     for value in ("1,200", "1,100", "2,100", "1,900", "0.125", "-1.250", "6.5"):
         assert value in text
     if not stream.isatty():
-        assert text.splitlines()[1].startswith("round 2, drawn 1,200, valid 1,100")
+        assert text.splitlines() == [
+            ", ".join(f"{name} {value}" for name, value in ROUND.cells(number).items())
+            for number in (1, 2)
+        ]
 
 
 def test_the_ledger_tells_what_was_weighed_restricted_and_lost():

@@ -13,10 +13,10 @@ from jax.tree_util import Partial
 
 from jaxsbi.algorithms.algorithm import Algorithm, Memory
 from jaxsbi.algorithms.likelihood import ByLikelihood
+from jaxsbi.arguments import check_count
 from jaxsbi.dataset import Moments
 from jaxsbi.likelihoods import Ratio
 from jaxsbi.losses import Contrastive
-from jaxsbi.networks import check_size
 from jaxsbi.priors import Prior
 from jaxsbi.types import Estimator, Loss, PRNGKey
 
@@ -61,4 +61,4 @@ def nre(*, atoms: int = 10, odds: float = 1.0, trials: bool = False) -> Algorith
     """
     if not odds > 0:
         raise ValueError(f"odds must be positive, got {odds!r}")
-    return NRE(trials=trials, atoms=check_size("atoms", atoms), odds=float(odds))
+    return NRE(trials=trials, atoms=check_count("atoms", atoms), odds=float(odds))
