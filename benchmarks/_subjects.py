@@ -195,6 +195,7 @@ def receptive_field() -> Subject:
     def agreement(rows):
         theta = draw(rows, 2)
         ours = np.asarray(in_one_call(gabor.simulate, theta, protocol)["count"], float)
+        ours = np.nan_to_num(ours)  # a silent run is a rejected one
         theirs = loop(theta)[1]
         z = (ours - theirs) / np.sqrt(np.maximum(ours + theirs, 1))  # both are Poisson
         return {

@@ -71,6 +71,7 @@ def test_the_study_writes_numbers_figures_posteriors_and_a_page(finished):
     assert len(list((out / "figures").glob("*.png"))) == 12
 
 
+@pytest.mark.slow
 def test_the_same_command_takes_a_run_up_again_and_gives_the_same_numbers(finished):
     out, _ = finished
     before = json.loads((out / "results.json").read_text())["observations"]
@@ -91,6 +92,7 @@ def test_another_run_is_refused_and_nothing_is_touched(finished):
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_recording_of_ones_own_is_inferred(tmp_path, capsys):
     """A short recording made by the model itself, through --cell."""
     trace = hh.trace(jax.random.key(0), np.asarray(hh.NOMINAL))

@@ -4,22 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from published import CELLS
 from scipy import stats
 
 from simulators import hodgkin_huxley as hh
 
 LOW = np.array([p.low for p in hh.PARAMETERS])
 HIGH = np.array([p.high for p in hh.PARAMETERS])
-
-# cell: (area of the soma from τ_m [s] and R_in [MΩ], sweep, features in the paper's order)
-CELLS = {
-    509881736: (0.0153 / 184, 39, [25, -81.131, 0.0870, -52.978, 157.61, 3.9325, 19.156]),
-    518290966: (0.0234 / 126, 57, [12, -86.619, 0.0582, -59.743, 73.567, 5.7112, 49.658]),
-    526950199: (0.0186 / 218, 37, [22, -79.454, 0.0435, -59.355, 118.89, 5.3234, 34.070]),
-    532571720: (0.0139 / 127, 42, [18, -90.050, 0.0443, -55.199, 130.44, 4.6210, 29.031]),
-    534524026: (0.027 / 209, 29, [25, -75.732, 0.0884, -58.576, 143.22, 4.7270, 26.793]),
-    566517779: (0.0195 / 198, 46, [20, -74.103, 0.0894, -58.752, 99.876, 5.6100, 40.260]),
-}
 
 
 def prior_draws(n, seed=0):
@@ -49,7 +40,7 @@ def offline(voltage, protocol):
 
 
 def recording(data, cell):
-    area, sweep, expected = CELLS[cell]
+    area, sweep, _ = CELLS[cell]
     r = np.load(data(f"allen/cell_{cell}_sweep_{sweep}.npz"))
     voltage = r["voltage_mv"] - 14
     protocol = hh.Protocol(
@@ -59,7 +50,7 @@ def recording(data, cell):
         t_off=float(r["t_off_ms"]),
         dt=float(r["dt_ms"]),
     )
-    return hh.Trace(voltage, protocol), expected
+    return hh.Trace(voltage, protocol), CELLS[cell].features
 
 
 @pytest.mark.parametrize("double", [False, True])
