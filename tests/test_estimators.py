@@ -50,7 +50,7 @@ def moments_of_x() -> Moments:
 def perturbed(estimator: Estimator, d: int, scale: float = 0.15, seed: int = 0) -> nnx.Module:
     """A density far from its start: normal noise of sd `scale` on every trained weight."""
     key = jax.random.key(seed)
-    density = nnx.jit(lambda: estimator.init(key, d, moments_of_x()))()
+    density = nnx.jit(lambda scale: estimator.init(key, d, scale))(moments_of_x())
     graphdef, params, rest = nnx.split(density, nnx.Param, ...)
     leaves, treedef = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
