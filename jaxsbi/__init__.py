@@ -4,7 +4,7 @@ from jaxsbi import diagnostics, reference
 from jaxsbi.algorithms import apt, nle, npe, nre, snpe_a, snpe_b, tsnpe
 from jaxsbi.embeddings import cnn, deepset, mlp, rnn
 from jaxsbi.ensembles import ensemble
-from jaxsbi.estimators import maf, mdn, nsf
+from jaxsbi.estimators import flow_matching, maf, mdn, nsf
 from jaxsbi.hosts import host
 from jaxsbi.priors import Prior, box, gaussian
 from jaxsbi.rounds import fit, infer
@@ -22,6 +22,7 @@ __all__ = [
     "diagnostics",
     "ensemble",
     "fit",
+    "flow_matching",
     "gaussian",
     "host",
     "infer",

@@ -2,8 +2,9 @@
 
 Members differ in their first weights. Each learns by its own loss, as if alone, while validation
 looks at their mixture: what the members get wrong in different ways cancels in it, so it is the
-better density, and the better calibrated one, where simulations are few. Lakshminarayanan et al.
-2017, arXiv:1612.01474; Hermans et al. 2022, arXiv:2110.06581.
+better density, and the better calibrated one, where simulations are few. Where −log q is too dear
+to train on, validation has the mean of the members' losses. Lakshminarayanan et al. 2017,
+arXiv:1612.01474; Hermans et al. 2022, arXiv:2110.06581.
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ class Members(nnx.Module):
         graphdef, params, constants = nnx.split(self.stacked, nnx.Param, ...)
         return jax.vmap(lambda p: function(nnx.merge(graphdef, p, constants)))(params)
 
+    @property
+    def loss(self) -> Callable[[PRNGKey, Array, Data], Array]:
+        """(key, z, x) ↦ the mean of the members' own losses; an AttributeError where none is."""
+        if not hasattr(self.stacked, "loss"):
+            raise AttributeError("these members train on −log q(z | x)")
+        return lambda key, z, x: jnp.mean(self.each(lambda member: member.loss(key, z, x)))
+
     def log_prob(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
         """log q(z | x) = log 1/M Σ_m q_m(z | x)."""
         log_q = self.each(lambda member: member.log_prob(z, x))
@@ -81,6 +89,11 @@ def ensemble(estimator: Estimator, members: int = 5) -> Estimator:
     """
     check_estimator(estimator)
     return Ensemble(estimator, check_count("members", members))
+
+
+def member_of(estimator: Estimator) -> Estimator:
+    """The estimator of an ensemble's members; any other estimator itself."""
+    return member_of(estimator.estimator) if isinstance(estimator, Ensemble) else estimator
 
 
 def memberwise(loss: Loss) -> Loss:

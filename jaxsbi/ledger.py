@@ -14,7 +14,8 @@ class Round:
     acceptance: share of the proposal's candidates that lay in the set to which it is restricted.
     lost: share of the held-out valid rows that the learned model of failures would leave out.
     compilations: programs compiled for its simulation and its training, small ones included.
-    Losses are mean −log q(z | x) [nats per row], one number per epoch.
+    Losses are means per row, one number per epoch: of −log q(z | x) [nats], unless the algorithm or
+    the estimator trains on something else.
     """
 
     drawn: int

@@ -16,8 +16,9 @@ from flax import nnx
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float
 
+from jaxsbi.contexts import Contextual
 from jaxsbi.dataset import SCORES, Moments
-from jaxsbi.estimators import MAF, NSF, Contextual
+from jaxsbi.estimators import MAF, NSF
 from jaxsbi.networks import LINEAR_RANGE, MADE, MLP, Constant, Embedding, Standardise
 from jaxsbi.types import Data, PRNGKey
 

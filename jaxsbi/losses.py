@@ -15,15 +15,20 @@ from jaxsbi.priors import Prior
 from jaxsbi.types import Conditional, PRNGKey
 
 
-def negative_log_likelihood(
+def density_loss(
     key: PRNGKey,
     conditional: Conditional,
     index: Int[Array, " batch"],
     simulations: Simulations,
 ) -> Float[Array, " batch"]:
-    """−log q(z | x): its mean over p(z, x) is smallest where q is the posterior of z."""
+    """−log q(z | x), or the density's own loss(key, z, x), which stands in for it.
+
+    Its mean over p(z, x) is smallest where q is the posterior of z.
+    """
     rows = simulations.take(index)
-    return -jax.vmap(conditional.log_prob)(rows.z, rows.x)
+    if not hasattr(conditional, "loss"):
+        return -jax.vmap(conditional.log_prob)(rows.z, rows.x)
+    return jax.vmap(conditional.loss)(jax.random.split(key, index.shape[0]), rows.z, rows.x)
 
 
 @dataclass(frozen=True)

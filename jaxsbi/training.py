@@ -143,7 +143,7 @@ class Trained(NamedTuple):
 
     @property
     def best_loss(self) -> float:
-        """The lowest validation loss [nats per row, in z]."""
+        """The lowest validation loss, a mean per row."""
         return float(np.fmin.reduce(self.validation_losses, initial=np.inf))
 
 

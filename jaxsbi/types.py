@@ -27,7 +27,10 @@ class Simulator(Protocol):
 
 @runtime_checkable
 class Conditional(Protocol):
-    """A conditional density q(z | x) of one z (d,) given one raw x: a `flax.nnx.Module`."""
+    """A conditional density q(z | x) of one z (d,) given one raw x: a `flax.nnx.Module`.
+
+    One whose −log q is too dear to train on also has loss(key, z, x), a number to train on instead.
+    """
 
     def log_prob(self, z: Theta, x: Data) -> Float[Array, ""]: ...
 

@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 import jaxsbi
 from jaxsbi.dataset import Rows, append, empty, moments
 from jaxsbi.ensembles import Members, memberwise
-from jaxsbi.losses import negative_log_likelihood
+from jaxsbi.losses import density_loss
 from jaxsbi.types import Conditional
 
 MEMBERS = 3
@@ -76,9 +76,7 @@ def test_each_member_gets_the_gradient_it_would_get_alone() -> None:
 
         def loss(params: nnx.State) -> jax.Array:
             conditional = nnx.merge(graphdef, params, rest)
-            each = memberwise(negative_log_likelihood)(
-                key_z, conditional, jnp.arange(20), simulations
-            )
+            each = memberwise(density_loss)(key_z, conditional, jnp.arange(20), simulations)
             return jnp.mean(each)
 
         return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(params))]

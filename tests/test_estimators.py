@@ -16,7 +16,7 @@ import jaxsbi
 from jaxsbi.dataset import Moments, moments
 from jaxsbi.embeddings import deepset, mlp
 from jaxsbi.ensembles import ensemble
-from jaxsbi.estimators import from_spec, maf, mdn, nsf, orders
+from jaxsbi.estimators import flow_matching, from_spec, maf, mdn, nsf, orders
 from jaxsbi.types import Estimator
 
 ESTIMATORS = {
@@ -228,9 +228,10 @@ def test_equal_specifications_share_a_graph_definition(estimator: Estimator) -> 
         mdn(4, (10,), mlp((8,), 3)),
         maf(2, (7, 9)),
         nsf(layers=1, hidden=(5,), bins=3, embedding=mlp()),
+        flow_matching((5, 6), draws=2, embedding=mlp()),
         ensemble(maf(2, (7,), embedding=deepset((4,), 3)), members=2),
     ],
-    ids=["mdn", "maf", "nsf", "ensemble"],
+    ids=["mdn", "maf", "nsf", "flow_matching", "ensemble"],
 )
 def test_specifications_survive_json(estimator: Estimator) -> None:
     restored = from_spec(json.loads(json.dumps(estimator.spec())))
@@ -278,6 +279,7 @@ def test_orders_are_permutations_and_every_pair_is_seen_both_ways(d: int) -> Non
         (maf, {"hidden": 50}, "hidden must be a tuple of layer sizes such as"),
         (nsf, {"hidden": (50, -1)}, r"hidden\[1\] must be an integer of at least 1, got -1"),
         (nsf, {"bins": 1}, "bins must be an integer of at least 2, got 1"),
+        (flow_matching, {"draws": 0}, "draws must be an integer of at least 1, got 0"),
         (nsf, {"embedding": 3}, r"embedding must be a factory \(rngs, example\) .* got int"),
     ],
 )

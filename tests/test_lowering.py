@@ -10,7 +10,7 @@ from jaxsbi.algorithms import npe
 from jaxsbi.compilation import lifted
 from jaxsbi.dataset import empty, moments
 from jaxsbi.descent import advance
-from jaxsbi.estimators import maf, mdn, nsf
+from jaxsbi.estimators import flow_matching, maf, mdn, nsf
 from jaxsbi.priors import gaussian
 from jaxsbi.training import Training, schedule_of, start
 
@@ -18,6 +18,7 @@ ESTIMATORS = {
     "mdn": mdn(components=2, hidden=(8,)),
     "maf": maf(layers=2, hidden=(8,)),
     "nsf": nsf(layers=2, hidden=(8,)),
+    "flow_matching": flow_matching(hidden=(8, 8)),
 }
 
 

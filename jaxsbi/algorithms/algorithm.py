@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxsbi.algorithms.proposals import AtObservation, Proposal
 from jaxsbi.dataset import Moments, Simulations
-from jaxsbi.losses import negative_log_likelihood
+from jaxsbi.losses import density_loss
 from jaxsbi.posteriors import DirectPosterior, Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, Estimator, Loss, PRNGKey
@@ -60,11 +60,11 @@ class Algorithm:
 
     def first_loss(self) -> Loss:
         """The loss of the first round, whose rows come from the prior."""
-        return Partial(negative_log_likelihood)
+        return Partial(density_loss)
 
     def loss(self, memory: Memory, prior: Prior) -> Loss:
         """The loss of later rounds: a `Partial` of a static function over traced arrays."""
-        return Partial(negative_log_likelihood)
+        return Partial(density_loss)
 
     def first_weights(self, simulations: Simulations) -> Float[Array, " capacity"]:
         """How much each row counts in the first loss; 0 leaves it out. Default: valid rows, 1."""

@@ -16,6 +16,8 @@ from jax.tree_util import Partial
 from jaxsbi.algorithms.algorithm import Algorithm, Memory
 from jaxsbi.algorithms.proposals import AtObservation, MixtureProposal, Proposal
 from jaxsbi.arguments import check_count
+from jaxsbi.ensembles import member_of
+from jaxsbi.estimators import FlowMatching
 from jaxsbi.gaussians import no_wider_than_standard, standard
 from jaxsbi.losses import Atomic, proposal_posterior
 from jaxsbi.mixtures import Mixture
@@ -31,6 +33,11 @@ class APT(Algorithm):
     name: ClassVar[str] = "apt"
 
     def check(self, prior: Prior, estimator: Estimator, training: Any) -> None:
+        if isinstance(member_of(estimator), FlowMatching):
+            raise ValueError(
+                "estimator must have a density that is cheap to train on for apt, such as "
+                f"jaxsbi.nsf(), got {estimator!r}; keep it with jaxsbi.tsnpe() or jaxsbi.snpe_b()"
+            )
         if self.atoms > training.batch_size:
             raise ValueError(
                 f"atoms must be at most the training's batch_size, {training.batch_size}, got "
