@@ -169,7 +169,7 @@ def potassium_channels() -> Subject:
         loop_rows=16,
         agreement=agreement,
         columns=columns,
-        batches={"cpu": (2, 4, 8, 16), "gpu": (16, 64, 256)},
+        batches={"cpu": (4, 8, 16, 32), "gpu": (16, 64, 256)},
         simulations={"cpu": 32, "gpu": 256},
         gradient_batches={"cpu": (2, 4), "gpu": (16, 64)},
         smooth=channels.simulate,
