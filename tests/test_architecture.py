@@ -23,7 +23,7 @@ LAYERS = (
     ("priors", "dataset", "bijectors", "gaussians", "mcmc", "importance", "hosts"),
     ("networks", "observations", "records", "simulation", "ensembles"),
     ("contexts", "mixtures", "descent", "embeddings"),
-    ("flow_matching",),
+    ("flow_matching", "flows"),
     ("estimators", "losses"),
     ("likelihoods",),
     ("posteriors", "training"),
@@ -81,9 +81,9 @@ def test_library_and_simulators_do_not_know_each_other(folder, other):
 
 
 @pytest.mark.parametrize("path", sources("jaxsbi"), ids=lambda p: str(p.relative_to(ROOT)))
-def test_distrax_is_known_to_bijectors_and_estimators_only(path):
+def test_distrax_is_known_to_bijectors_and_flows_only(path):
     if any(name.split(".")[0] == "distrax" for name in imported(path)):
-        assert path.name in ("bijectors.py", "estimators.py")
+        assert path.name in ("bijectors.py", "flows.py")
 
 
 def test_no_pickle_anywhere():

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxsbi.bijectors import MaskedAutoregressive, RationalQuadraticSpline
-from jaxsbi.estimators import affine, spline
+from jaxsbi.flows import affine, spline
 from jaxsbi.networks import MADE
 
 BOUND = 5.0

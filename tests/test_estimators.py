@@ -16,7 +16,8 @@ import jaxsbi
 from jaxsbi.dataset import Moments, moments
 from jaxsbi.embeddings import deepset, mlp
 from jaxsbi.ensembles import ensemble
-from jaxsbi.estimators import flow_matching, from_spec, maf, mdn, nsf, orders
+from jaxsbi.estimators import flow_matching, from_spec, maf, mdn, nsf
+from jaxsbi.flows import orders
 from jaxsbi.types import Estimator
 
 ESTIMATORS = {
