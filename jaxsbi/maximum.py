@@ -23,15 +23,17 @@ def maximise(
 ) -> tuple[Float[Array, " d"], tuple[Bool[Array, " d"], Bool[Array, " d"]]]:
     """argmax of log_density(z) where the mass is: within the range of `draws` and within bounds.
 
-    The best of some `starts`, by Adam with a step decaying to zero; a non-finite gradient counts
-    as none. A coordinate that the density drives to the end of the draws goes on to its bound,
-    if the density is no lower there. Also returned: which coordinates lie at which bound.
+    The best of some `starts`, by Adam in coordinates in which the draws have covariance I, with a
+    step decaying to zero; a non-finite gradient counts as none. A coordinate that the density
+    drives to the end of the draws goes on to its bound, if the density is no lower there. Also
+    returned: which coordinates lie at which bound.
     """
     least, most = jnp.min(draws, axis=0), jnp.max(draws, axis=0)
     margin = MARGIN * (most - least)
     low, high = jnp.maximum(least - margin, bounds[0]), jnp.minimum(most + margin, bounds[1])
     schedule = optax.cosine_decay_schedule(0.1, steps)
     optimizer = optax.chain(optax.zero_nans(), optax.adam(schedule))
+    spread = _root(jnp.atleast_2d(jnp.cov(draws, rowvar=False)))
 
     def ascend(z: Array) -> tuple[Array, Array]:
         def step(carry: tuple, _: None) -> tuple[tuple, None]:
@@ -39,8 +41,8 @@ def maximise(
             value, gradient = jax.value_and_grad(log_density)(z)
             better = value > best
             best_z, best = jnp.where(better, z, best_z), jnp.where(better, value, best)
-            updates, state = optimizer.update(-gradient, state)
-            z = jnp.clip(optax.apply_updates(z, updates), low, high)
+            updates, state = optimizer.update(-gradient @ spread, state)
+            z = jnp.clip(z + spread @ updates, low, high)
             return (z, state, best_z, best), None
 
         start = (z, optimizer.init(z), z, jnp.full((), -jnp.inf, z.dtype))
@@ -58,3 +60,9 @@ def maximise(
         return there & (jax.vmap(log_density)(moved) >= value)
 
     return z, (reached(low, bounds[0]), reached(high, bounds[1]))
+
+
+def _root(covariance: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """R with R Rᵀ = covariance, its small eigenvalues raised to 10⁻⁶ of the largest."""
+    values, vectors = jnp.linalg.eigh(covariance)
+    return vectors * jnp.sqrt(jnp.maximum(values, 1e-6 * values[-1] + 1e-12))

@@ -83,3 +83,23 @@ def test_a_density_that_rises_where_it_has_no_mass_keeps_its_mode():
     best = posterior.map()
     np.testing.assert_allclose(best, prior.to_theta(jnp.full(2, 1 / (1 - 0.2**2))), atol=1e-3)
     assert posterior.log_prob(jnp.ones(2)) > posterior.log_prob(best)
+
+
+def test_the_mode_of_a_narrow_ridge_is_found():
+    """q = N(m, R Rᵀ) in four dimensions, sds from 1 to 10⁻³ along axes that are no coordinates."""
+    prior = jaxsbi.gaussian(jnp.zeros(4), sd=jnp.ones(4))
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    root = jnp.asarray(axes * [1.0, 0.1, 0.01, 0.001], jnp.float32)
+    mean = jnp.array([0.5, -0.3, 0.2, 0.1])
+
+    def apart(z):
+        return jnp.linalg.solve(root, z - mean)
+
+    def log_prob(z, x):
+        return jnp.sum(norm.logpdf(apart(z))) + jnp.log(1e6)
+
+    def sample(key, x):
+        return mean + root @ jax.random.normal(key, (4,))
+
+    best = known(prior, log_prob, sample, jnp.zeros(1)).map()
+    np.testing.assert_allclose(apart(prior.to_z(best)), 0.0, atol=0.05)

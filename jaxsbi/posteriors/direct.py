@@ -11,10 +11,12 @@ from jaxtyping import Array, Float
 
 from jaxsbi.arguments import check_count, check_key
 from jaxsbi.posteriors.posterior import Posterior
+from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
 
 SAMPLE_TILE = 4096
 STARTS = 1024
+"""As many as a tile of about a thousand draws, which so often is compiled already."""
 
 
 @jax.tree_util.register_dataclass
@@ -29,10 +31,10 @@ class DirectPosterior(Posterior):
         x, batched = self._observation(x)
         tile = min(SAMPLE_TILE, 1 << (n - 1).bit_length())
         parts = [
-            _sample(self.bare, tile, batched, key, x, jnp.asarray(first))
+            _draws(self.bare, tile, batched, key, x, jnp.asarray(first))
             for first in range(0, n, tile)
         ]
-        return jnp.concatenate(parts, axis=-2)[..., :n, :]
+        return _to_theta(self.prior, jnp.concatenate(parts, axis=-2)[..., :n, :])
 
     def log_density(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
         """log q(z | x)."""
@@ -40,27 +42,21 @@ class DirectPosterior(Posterior):
 
     def starts(self, key: PRNGKey, x: Data) -> Float[Array, "s d"]:
         """z ~ q(z | x)."""
-        return _starts(self.bare, key, x)
+        return _draws(self.bare, STARTS, False, key, x, jnp.asarray(0))
 
 
-@jax.jit
-def _starts(posterior: DirectPosterior, key: PRNGKey, x: Data) -> Array:
-    conditional = posterior.conditional
-    return jax.vmap(lambda k: conditional.sample(k, x))(jax.random.split(key, STARTS))
+_to_theta = jax.jit(Prior.to_theta)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
-def _sample(
+def _draws(
     posterior: DirectPosterior, tile: int, batched: bool, key: PRNGKey, x: Data, first: Array
 ) -> Array:
-    conditional, prior = posterior.conditional, posterior.prior
-
-    def one(key: Array, x: Data) -> Array:
-        return prior.to_theta(conditional.sample(key, x))
+    """z of the rows from `first` on, a tile of them for each observation."""
 
     def rows(key: Array, x: Data) -> Array:
         keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(tile))
-        return jax.vmap(one, in_axes=(0, None))(keys, x)
+        return jax.vmap(posterior.conditional.sample, in_axes=(0, None))(keys, x)
 
     if not batched:
         return rows(key, x)
