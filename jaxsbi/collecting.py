@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, PyTree
 
 from jaxsbi import simulation
-from jaxsbi.algorithms.proposals import PriorProposal, Proposal, Valid, pool
+from jaxsbi.algorithms.proposals import TILE, PriorProposal, Proposal, Valid, pool
 from jaxsbi.compilation import compile_clock
 from jaxsbi.dataset import Rows, Simulations, append, is_valid
 from jaxsbi.learning import Drawn, Learned, Settings
@@ -122,7 +122,8 @@ def balanced(collected: Collected) -> Collected:
     buffer, proposals, rows = collected
     total = sum(rows)
     from_prior = sum(rows[: len(rows) - len(proposals)])
-    mixture = jnp.full(buffer.capacity, np.log(from_prior / total), buffer.rows.z.dtype)
+    share = np.log(from_prior / total) if from_prior else -np.inf
+    mixture = jnp.full(buffer.capacity, share, buffer.rows.z.dtype)
     for (proposal, acceptance), n in zip(reversed(proposals), reversed(rows), strict=False):
         mixture = _with_share(mixture, proposal, acceptance, jnp.asarray(n / total), buffer.rows.z)
     rows = buffer.rows._replace(log_proposal=mixture)
@@ -138,4 +139,5 @@ def _with_share(
     def one(z: Array) -> Array:
         return jnp.where(proposal.accept(z), proposal.log_ratio(z), -jnp.inf)
 
-    return jnp.logaddexp(mixture, jnp.log(share / acceptance) + jax.vmap(one)(z))
+    ratio = jax.lax.map(one, z, batch_size=TILE)
+    return jnp.logaddexp(mixture, jnp.log(share / acceptance) + ratio)

@@ -10,8 +10,10 @@ from flax import nnx
 from scipy import stats
 
 import jaxsbi
+from jaxsbi.algorithms import truncation
 from jaxsbi.algorithms.proposals import AtObservation, Defensive, PriorProposal, pool
-from jaxsbi.algorithms.regions import Region, Restricted, TruncatedPrior, truncated_normal
+from jaxsbi.algorithms.regions import Region, Restricted
+from jaxsbi.algorithms.truncation import TruncatedPrior, truncated_normal
 
 FLOW = jaxsbi.nsf(layers=2, hidden=(50, 50))
 MIXTURE = jaxsbi.mdn()
@@ -194,7 +196,9 @@ def test_a_truncated_proposal_is_the_prior_inside_its_set():
 
     prior = jaxsbi.box([0.0], [1.0])
     region = Region.empty(Narrow(), prior, jnp.zeros(1), 2).cut(jax.random.key(0), Narrow(), 0.1)
-    z, found, _ = pool(jax.random.key(1), TruncatedPrior(prior, region), 20_000)
+    z, found, _ = pool(
+        jax.random.key(1), TruncatedPrior.inside(jax.random.key(2), prior, region), 20_000
+    )
     assert found == 20_000
     end = 0.5 * stats.norm.ppf(0.95)
     assert np.max(np.abs(z)) < 1.02 * end
@@ -202,6 +206,48 @@ def test_a_truncated_proposal_is_the_prior_inside_its_set():
     assert stats.kstest(np.asarray(z)[:, 0], law.cdf).pvalue > 1e-3
     q = Restricted(Narrow(), region)
     np.testing.assert_allclose(float(q.log_mass[...]), np.log(0.9), atol=0.02)
+
+
+def test_a_narrow_flow_draws_the_prior_inside_its_set_from_its_ball(monkeypatch):
+    """z = m + 0.1 sinh u: the ball meets the set more often than the box does, and what is kept of
+    it, weighed by p/p̃, is the prior there, as the box's draws are; acceptance tells its mass."""
+
+    class Narrow(nnx.Module):
+        def __init__(self):
+            self.mean = nnx.Param(jnp.array([1.0, -1.5, 0.5]))
+
+        def push(self, u, x):
+            return self.mean[...] + 0.1 * jnp.sinh(u), jnp.sum(jnp.log(0.1 * jnp.cosh(u)))
+
+        def pull(self, z, x):
+            u = jnp.arcsinh((z - self.mean[...]) / 0.1)
+            return u, -self.push(u, x)[1]
+
+        def log_prob(self, z, x):
+            u, log_det = self.pull(z, x)
+            return jnp.sum(jax.scipy.stats.norm.logpdf(u)) + log_det
+
+        def sample(self, key, x):
+            return self.push(jax.random.normal(key, (3,)), x)[0]
+
+    prior = jaxsbi.box([0.0] * 3, [1.0] * 3)
+    region = Region.empty(Narrow(), prior, jnp.zeros(1), 2)
+    region = jax.jit(lambda key: region.cut(key, Narrow(), 0.01))(jax.random.key(0))
+    monkeypatch.setattr(truncation, "ACCEPTANCE", 0.3)
+    proposal = TruncatedPrior.inside(jax.random.key(3), prior, region)
+    assert proposal.by_ball
+    z, found, share = pool(jax.random.key(1), proposal, 20_000)
+    assert found == 20_000 and share > 0.27 and np.all(jax.vmap(region.holds)(z))
+    weights = np.exp(-np.asarray(jax.vmap(proposal.log_ratio)(z), float))
+    assert weights.max() > 1.5 * weights.min()  # some are kept less often than others
+    boxed = jax.vmap(proposal.from_box)(jax.random.split(jax.random.key(2), 400_000))
+    inside = np.asarray(boxed)[np.asarray(jax.vmap(region.holds)(boxed))]
+    assert 2000 < len(inside) < 400_000 * share
+    log_mass = np.log(len(inside) / 400_000) + float(proposal.log_mass_of_box)
+    np.testing.assert_allclose(np.log(float(share) * weights.mean()), log_mass, atol=0.1)
+    chosen = np.random.default_rng(0).choice(len(z), 4000, p=weights / weights.sum())
+    for axis in range(3):
+        assert stats.ks_2samp(np.asarray(z)[chosen, axis], inside[:, axis]).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (3.0, 4.5), (-5.0, -4.0)])

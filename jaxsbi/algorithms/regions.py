@@ -1,21 +1,19 @@
-"""Regions of z that a posterior leaves, one set a round, and what is restricted to them.
+"""Regions of z that a posterior leaves, one set a round, and a density restricted to them.
 
 The set of a round is {z: log q(z | x_o) − log p(z) ≥ τ} within a box along the principal axes of
-q's own draws. p = N(0, I) looks the same along any axes, so the prior in the box is drawn exactly.
+q's own draws, and for a flow, u ↦ z, within a ball of u.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from jaxsbi.algorithms.proposals import Proposal
 from jaxsbi.networks import Constant
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
@@ -30,8 +28,8 @@ TRIES = 100
 class Region:
     """⋂ of the sets of the first `count` rounds; everything where there is none.
 
-    params: each round's weights; thresholds (R,): τ; axes (R, d, d), low, high (R, d): the boxes.
-
+    params: each round's weights; thresholds (R,): τ; axes (R, d, d), low, high (R, d): the boxes;
+    radii (R,): of the balls.
     """
 
     params: PyTree[Array]
@@ -42,6 +40,7 @@ class Region:
     axes: Float[Array, "R d d"]
     low: Float[Array, "R d"]
     high: Float[Array, "R d"]
+    radii: Float[Array, " R"]
     count: Int[Array, ""]
     graphdef: nnx.GraphDef = field(metadata={"static": True})
 
@@ -61,96 +60,63 @@ class Region:
             axes=jnp.broadcast_to(jnp.eye(prior.dim), (sets, prior.dim, prior.dim)),
             low=-far,
             high=far,
+            radii=jnp.full(sets, jnp.inf),
             count=jnp.zeros((), jnp.int32),
             graphdef=graphdef,
         )
+
+    def density(self, r: Int[Array, ""]) -> nnx.Module:
+        """q of round r, whose set is the r-th."""
+        params = jax.tree.map(lambda leaf: leaf[r], self.params)
+        return nnx.merge(self.graphdef, params, self.constants)
 
     def holds(self, z: Float[Array, " d"]) -> Bool[Array, ""]:
         """Whether z lies in every set."""
 
         def one(r: Array, inside: Array) -> Array:
-            params = jax.tree.map(lambda leaf: leaf[r], self.params)
-            q = nnx.merge(self.graphdef, params, self.constants)
-            ratio = q.log_prob(z, self.x_o) - self.prior.log_prob_z(z)
+            ratio, distance = self._seen(self.density(r), z)
             u = z @ self.axes[r]
             in_box = jnp.all((u >= self.low[r]) & (u <= self.high[r]))
-            return inside & in_box & (ratio >= self.thresholds[r])
+            in_ball = distance <= self.radii[r]
+            return inside & in_box & in_ball & (ratio >= self.thresholds[r])
 
         return jax.lax.fori_loop(0, self.count, one, jnp.ones((), bool))
+
+    def _seen(self, q: nnx.Module, z: Float[Array, " d"]) -> tuple[Array, Array]:
+        """log q(z | x_o) − log p(z), and |u|, 0 where q is no flow."""
+        log_p = self.prior.log_prob_z(z)
+        if not hasattr(q, "pull"):
+            return q.log_prob(z, self.x_o) - log_p, jnp.zeros(())
+        u, log_det = q.pull(z, self.x_o)
+        return jnp.sum(jax.scipy.stats.norm.logpdf(u)) + log_det - log_p, jnp.linalg.norm(u)
 
     def cut(self, key: PRNGKey, conditional: nnx.Module, epsilon: float) -> Region:
         """The region within the set of one round more, whose q is `conditional` in the region."""
         _, params, _ = nnx.split(conditional, nnx.Param, ...)
-        q = Restricted(conditional, self)
 
-        def draw(key: PRNGKey) -> tuple[Array, Array]:
-            z = q.sample(key, self.x_o)
-            return z, conditional.log_prob(z, self.x_o) - self.prior.log_prob_z(z)
+        def draw(key: PRNGKey) -> tuple[Array, tuple[Array, Array]]:
+            z = _draw_inside(key, conditional, self.x_o, self)
+            return z, self._seen(conditional, z)
 
         keys = jax.random.split(key, DRAWS)
-        z, ratios = jax.lax.map(draw, keys, batch_size=TILE)
+        z, (ratios, distances) = jax.lax.map(draw, keys, batch_size=TILE)
         _, axes = jnp.linalg.eigh(jnp.cov(z, rowvar=False).reshape(self.axes.shape[1:]))
         if not self.prior.gaussian:
             axes = jnp.eye(self.prior.dim)
-        u = z @ axes
-
-        def put(stack: Array, new: Array) -> Array:
-            return stack.at[self.count].set(new)
-
-        return Region(
-            params=jax.tree.map(put, self.params, params),
-            constants=self.constants,
-            prior=self.prior,
-            x_o=self.x_o,
-            thresholds=put(self.thresholds, jnp.quantile(ratios, epsilon)),
-            axes=put(self.axes, axes),
-            low=put(self.low, jnp.min(u, axis=0)),
-            high=put(self.high, jnp.max(u, axis=0)),
-            count=self.count + 1,
-            graphdef=self.graphdef,
+        along = z @ axes
+        r = self.count
+        region = replace(
+            self,
+            params=jax.tree.map(lambda stack, new: stack.at[r].set(new), self.params, params),
+            thresholds=self.thresholds.at[r].set(jnp.quantile(ratios, epsilon)),
+            axes=self.axes.at[r].set(axes),
+            low=self.low.at[r].set(jnp.min(along, axis=0)),
+            high=self.high.at[r].set(jnp.max(along, axis=0)),
+            count=r + 1,
         )
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class TruncatedPrior(Proposal):
-    """The prior inside the last set's box, accepted inside the region."""
-
-    prior: Prior
-    region: Region
-
-    @property
-    def box(self) -> tuple[Array, Array, Array]:
-        """Axes, lower and upper ends."""
-        last = self.region.count - 1
-        return self.region.axes[last], self.region.low[last], self.region.high[last]
-
-    def sample(self, key: PRNGKey) -> Float[Array, " d"]:
-        if not self.prior.gaussian:
-            return super().sample(key)
-        axes, low, high = self.box
-        return axes @ truncated_normal(key, low, high)
-
-    def accept(self, z: Float[Array, " d"]) -> Bool[Array, ""]:
-        return self.region.holds(z)
-
-    def log_ratio(self, z: Float[Array, " d"]) -> Float[Array, ""]:
-        if not self.prior.gaussian:
-            return jnp.zeros(())
-        _, low, high = self.box
-        return -jnp.sum(jnp.log(ndtr(high) - ndtr(low)))
-
-
-def truncated_normal(
-    key: PRNGKey, low: Float[Array, " d"], high: Float[Array, " d"]
-) -> Float[Array, " d"]:
-    """u ~ N(0, I) given low ≤ u ≤ high, the upper tail as accurate as the lower one."""
-    mirrored = low + high > 0
-    first, second = jnp.where(mirrored, -high, low), jnp.where(mirrored, -low, high)
-    share = jax.random.uniform(key, low.shape)
-    u = ndtri(ndtr(first) + share * (ndtr(second) - ndtr(first)))
-    u = jnp.clip(u, first, second)
-    return jnp.where(mirrored, -u, u)
+        if not hasattr(conditional, "push"):
+            return region
+        return replace(region, radii=self.radii.at[r].set(jnp.max(distances)))
 
 
 class Restricted(nnx.Module):
@@ -174,21 +140,22 @@ class Restricted(nnx.Module):
 
     def sample(self, key: PRNGKey, x: Data) -> Float[Array, " d"]:
         """z ~ q(· | x), by rejection."""
-        region = self.region
+        return _draw_inside(key, self.conditional, x, self.region)
 
-        def draw(tries: Array) -> Array:
-            return self.conditional.sample(jax.random.fold_in(key, tries), x)
 
-        def outside(state: tuple[Array, Array]) -> Array:
-            z, tries = state
-            return ~region.holds(z) & (tries < TRIES)
+def _draw_inside(
+    key: PRNGKey, conditional: nnx.Module, x: Data, region: Region
+) -> Float[Array, " d"]:
+    def unfinished(state: tuple[Array, Array]) -> Array:
+        z, tries = state
+        return (tries == 0) | (~region.holds(z) & (tries < TRIES))
 
-        def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
-            _, tries = state
-            return draw(tries), tries + 1
+    def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        _, tries = state
+        return conditional.sample(jax.random.fold_in(key, tries), x), tries + 1
 
-        zero = jnp.zeros((), jnp.int32)
-        return jax.lax.while_loop(outside, again, (draw(zero), zero + 1))[0]
+    start = jnp.zeros(region.prior.dim), jnp.zeros((), jnp.int32)
+    return jax.lax.while_loop(unfinished, again, start)[0]
 
 
 @partial(jax.jit, static_argnums=0)

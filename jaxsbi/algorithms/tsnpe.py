@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxsbi.algorithms.algorithm import Algorithm, Memory
 from jaxsbi.algorithms.proposals import Proposal
-from jaxsbi.algorithms.regions import Region, Restricted, TruncatedPrior
+from jaxsbi.algorithms.regions import Region, Restricted
+from jaxsbi.algorithms.truncation import TruncatedPrior
 from jaxsbi.dataset import Simulations
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
@@ -27,6 +29,8 @@ class TSNPE(Algorithm):
 
     epsilon: float = 1e-4
     name: ClassVar[str] = "tsnpe"
+    refines: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
 
     def memory(
         self, conditional: nnx.Module, prior: Prior, x_o: Data | None, rounds: int
@@ -36,15 +40,17 @@ class TSNPE(Algorithm):
     def weights(
         self, memory: Memory, prior: Prior, simulations: Simulations
     ) -> Float[Array, " capacity"]:
-        """The valid rows of any round inside the region: there they are draws of the prior."""
+        """The valid rows of any round inside the region, by p/p̃: there they are draws of p."""
         inside = jax.lax.map(memory.holds, simulations.rows.z, batch_size=1024)
-        return super().weights(memory, prior, simulations) * inside
+        valid = super().weights(memory, prior, simulations)
+        return jnp.where(inside, valid * jnp.exp(-simulations.rows.log_proposal), 0.0)
 
     def propose(
         self, key: PRNGKey, conditional: nnx.Module, memory: Memory, prior: Prior, x_o: Data
     ) -> tuple[Memory, Proposal]:
-        region = memory.cut(key, conditional, self.epsilon)
-        return region, TruncatedPrior(prior, region)
+        key_cut, key_inside = jax.random.split(key)
+        region = memory.cut(key_cut, conditional, self.epsilon)
+        return region, TruncatedPrior.inside(key_inside, prior, region)
 
     def density(
         self, conditional: nnx.Module, memory: Memory, validity: Validity | None
@@ -57,7 +63,9 @@ def tsnpe(epsilon: float = 1e-4) -> Algorithm:
 
     A is where log q(z | x_o) − log p(z) exceeds its ε-quantile under q(z | x_o), within the range
     of 10⁵ draws of it, and within the sets of all rounds before. Later rounds draw from the prior
-    inside A by rejection; the ledger has the acceptance. All rows inside A are trained on.
+    inside A by rejection; the ledger has the acceptance. Where that would be rare, some rows stand
+    for more of the prior than others, and weigh more: the ledger has their effective number. All
+    rows inside A are trained on.
 
     epsilon: the posterior mass given up in each round, between 0 and 1.
     """
