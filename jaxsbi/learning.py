@@ -72,6 +72,13 @@ class Learned(NamedTuple):
     validity: Validity | None
 
 
+def begin(start: Posterior, settings: Settings) -> Learned:
+    """An amortised posterior in place of what a first round leaves."""
+    conditional, last_rung = start.conditional, len(settings.training.weight_decay) - 1
+    memory = settings.algorithm.memory(conditional, settings.prior, settings.x_o, settings.rounds)
+    return Learned(start, conditional, memory, last_rung, None)
+
+
 def learn(
     key: PRNGKey,
     settings: Settings,
@@ -107,7 +114,7 @@ def learn(
     )  # fmt: skip
     judged = _judge(key_validity, settings, buffer, before)
     validity = None if judged is None else judged.model
-    history = Ledger(algorithm.name) if first else before.posterior.history
+    history = Ledger(algorithm.name, () if first else before.posterior.history.rounds)
     lost = 0.0 if judged is None else judged.lost
     posterior = algorithm.posterior.of(
         algorithm.density(trained.conditional, memory, validity),

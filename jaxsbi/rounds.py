@@ -11,14 +11,16 @@ from jaxtyping import Array, PyTree
 
 from jaxsbi import observations, simulation
 from jaxsbi.algorithms import Algorithm, npe
+from jaxsbi.algorithms.npe import NPE
 from jaxsbi.arguments import check_count, check_estimator, check_key
 from jaxsbi.collecting import Collected, collect, new_rows
 from jaxsbi.dataset import append, empty
 from jaxsbi.estimators import nsf
-from jaxsbi.learning import Drawn, Learned, Settings, learn
+from jaxsbi.learning import Drawn, Learned, Settings, begin, learn
 from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
+from jaxsbi.records import check_fingerprint, prior_fingerprint
 from jaxsbi.simulation import check_prior
 from jaxsbi.training import Diverged, Training
 from jaxsbi.types import Data, Estimator, PRNGKey, Simulator
@@ -34,6 +36,7 @@ def infer(
     rounds: int = 1,
     simulations: int | list[int] = 10_000,
     estimator: Estimator | None = None,
+    start: Posterior | None = None,
     training: Training | None = None,
     warm_start: bool = True,
     avoid_failures: bool = False,
@@ -47,6 +50,8 @@ def infer(
     x_o: the observation, shaped like one simulated x; may be left out for amortised algorithms,
         and for others of one round, which draws from the prior.
     simulations: how many, per round; an int, or one per round. All rounds' rows are kept.
+    start: an amortised posterior under this prior, by `npe`, which `tsnpe` refines for one x_o:
+        it stands for a first round, whose simulations are not asked for again.
     warm_start: whether a later round's training begins with the weights of the round before.
     avoid_failures: whether later rounds leave out the θ whose simulation a learned model expects to
         fail; it keeps 99 % of the valid ones, and the ledger has the share that was lost.
@@ -57,27 +62,36 @@ def infer(
     Raises ValueError for bad input, and when all simulations of the first round fail.
     """
     algorithm = npe() if algorithm is None else algorithm
+    if start is not None:
+        _check_start(start, prior, algorithm, estimator)
+        estimator = start.estimator
     estimator = nsf() if estimator is None else estimator
     training = Training() if training is None else training
     _check_kinds(prior, algorithm, estimator, training)
     check_key(key)
     budget = _budget(rounds, simulations)
     struct = simulation.outcome(simulate, prior.dim)
+    if start is not None:
+        _check_same_outcome(simulate, struct, start)
     if x_o is not None:
         x_o = _single(x_o, struct, algorithm.trials)
-    elif algorithm.sequential and rounds > 1:
+    elif algorithm.sequential and (rounds > 1 or start is not None):
         raise ValueError(
             f"x_o must be given: {algorithm.name} refines its posterior for one observation; "
             "leave it out for one round, or with jaxsbi.npe() only"
         )
     collected = Collected(empty(sum(budget), prior.dim, struct))
     learned: Learned | None = None
+    before = 0 if start is None else 1
     key_rows, key_rounds = jax.random.split(key)
     with Reporter() if progress else quiet() as reporter:
         settings = Settings(
-            algorithm, estimator, training, prior, x_o, rounds, warm_start, avoid_failures, reporter
-        )
-        for r, n in enumerate(budget):
+            algorithm, estimator, training, prior, x_o, before + rounds, warm_start, avoid_failures,
+            reporter,
+        )  # fmt: skip
+        if start is not None:
+            learned, collected = begin(start, settings), collected._replace(rows=(0,))
+        for r, n in enumerate(budget, before):
             key_collect, key_learn = jax.random.split(jax.random.fold_in(key_rounds, r))
             try:
                 learned, collected, drawn = collect(
@@ -148,6 +162,34 @@ def _warn_of_the_end(number: int, why: str) -> None:
         f"round {number + 1} was given up: {why}; the posterior of round {number} is returned",
         stacklevel=3,
     )
+
+
+def _check_start(start: Any, prior: Prior, algorithm: Algorithm, estimator: Any) -> None:
+    amortised = isinstance(start, Posterior) and start.amortised
+    if not (amortised and isinstance(start.algorithm, NPE)):
+        raise ValueError(
+            "start must be an amortised posterior, as infer and fit give with jaxsbi.npe(), got "
+            f"{'one by ' + start.algorithm.name if isinstance(start, Posterior) else repr(start)}"
+        )
+    if not algorithm.refines:
+        raise ValueError(
+            f"algorithm must be jaxsbi.tsnpe() to refine a posterior, got {algorithm.name}; leave "
+            "start out"
+        )
+    if estimator not in (None, start.estimator):
+        raise ValueError(
+            f"estimator must be start's own, {start.estimator!r}, got {estimator!r}; leave it out"
+        )
+    check_prior(prior)
+    check_fingerprint(prior, *prior_fingerprint(start.prior))
+
+
+def _check_same_outcome(simulate: Simulator, struct: PyTree, start: Posterior) -> None:
+    given, known = (jax.tree.map(jnp.shape, x) for x in (struct, start.moments.location))
+    if given != known:
+        raise ValueError(
+            f"simulate must return what start was trained on, x of shape {known}, got {given}"
+        )
 
 
 def _single(x_o: Any, like: PyTree, trials: bool) -> Data:

@@ -173,6 +173,43 @@ def test_later_rounds_begin_with_fresh_weights_or_with_the_last_ones(warm_start)
     assert all(jax.tree.leaves(same)) == warm_start
 
 
+@pytest.fixture(scope="module")
+def amortised():
+    return infer(jaxsbi.npe(), rounds=1, x_o=None, estimator=FLOW, simulations=1000)
+
+
+def test_a_posterior_is_refined_without_its_first_rounds_rows(amortised):
+    """Its rounds are counted, its scale of x is kept, and it is denser at x_o's parameters."""
+    refined = infer(jaxsbi.tsnpe(), start=amortised, estimator=None, simulations=[400, 300],
+                    training=jaxsbi.Training(max_epochs=30))  # fmt: skip
+    assert [r.drawn for r in refined.history.rounds] == [1000, 400, 300]
+    assert not refined.amortised and amortised.amortised
+    jax.tree.map(np.testing.assert_array_equal, refined.moments, amortised.moments)
+    assert refined.log_prob(X_O) > amortised.log_prob(X_O, x=X_O)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"algorithm": jaxsbi.snpe_b()}, "algorithm must be jaxsbi.tsnpe.. to refine a posterior"),
+        ({"algorithm": None}, "algorithm must be jaxsbi.tsnpe.. to refine a posterior, got npe"),
+        ({"start": "posterior"}, "start must be an amortised posterior, .* got 'posterior'"),
+        ({"estimator": MIXTURE}, "estimator must be start's own"),
+        ({"x_o": None}, "x_o must be given"),
+        ({"simulate": lambda key, theta: shift(key, theta)[:1]}, "x of shape .2,., got .1,."),
+        ({"prior": jaxsbi.box([-1.0, -1.0], [1.0, 2.0], names=["a", "b"])}, "prior must be the"),
+    ],
+)
+def test_what_cannot_be_refined_is_named(amortised, options, message):
+    options = {
+        "simulate": shift, "prior": BOX, "x_o": X_O, "algorithm": jaxsbi.tsnpe(),
+        "start": amortised, "progress": False,
+    } | options  # fmt: skip
+    with pytest.raises(ValueError, match=message) as error:
+        jaxsbi.infer(jax.random.key(0), **options)
+    assert "\n" not in str(error.value)
+
+
 def test_one_round_without_x_o_serves_all_observations():
     posterior = infer(jaxsbi.apt(), rounds=1, x_o=None)
     assert posterior.amortised

@@ -34,6 +34,8 @@ class Algorithm:
     name: ClassVar[str] = ""
     sequential: ClassVar[bool] = True
     """Whether rounds after the first draw from a proposal made for one x_o, not from the prior."""
+    refines: ClassVar[bool] = False
+    """Whether rounds after the first may follow an amortised posterior without its rows."""
     weighted: ClassVar[bool] = False
     """Whether `weights` reads `log_proposal`, which is computed for such methods only."""
     models_failures: ClassVar[bool] = False
