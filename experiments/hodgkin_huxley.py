@@ -1,18 +1,20 @@
 """Which Hodgkin–Huxley neurons fire like this one? (Gonçalves et al. 2020, eLife 9:e56261, fig. 4.)
 
-One round of neural posterior estimation over eight parameters from seven voltage features: for the
-paper's synthetic neuron, and for a cell recorded in mouse cortex. Methods, in order: `observe`,
-`infer_parameters`, `validate`, then figures and report.
+Neural posterior estimation of eight parameters from seven voltage features: in one round for the
+paper's synthetic neuron; for a cell recorded in mouse cortex in one round that serves any cell, and
+more that refine it for this one. Methods, in order: `observe`, `infer_parameters`, `validate`, then
+figures and report.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shlex
 import shutil
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,69 +24,29 @@ import numpy as np
 from jax.tree_util import Partial
 
 import jaxsbi
-from experiments import allen, hodgkin_huxley_report, hodgkin_huxley_results, recordings
 from experiments import hodgkin_huxley_reach as reach
+from experiments import hodgkin_huxley_report, hodgkin_huxley_results
+from experiments.hodgkin_huxley_observations import Observation, Options, observe
 from experiments.hodgkin_huxley_presets import PRESETS, Config
 from experiments.runs import Run, version
 from jaxsbi.diagnostics import Calibration
+from jaxsbi.posteriors import Posterior
 from jaxsbi.training import Diverged
 from simulators import hodgkin_huxley as hh
-
-WINDOWS = 8
-DEFAULT_CELL = "518290966"
-
-
-class Options(NamedTuple):
-    """Which recording to infer, if another than the default cell."""
-
-    cell: Path | None = None
-    sweep: int | None = None
-    soma_area: float | None = None
-    download: int | None = None
-    data: Path | None = None
-    all_cells: bool = False
-
-
-class Observation(NamedTuple):
-    """What is to be explained: features under a protocol, and what else is known of the cell."""
-
-    name: str
-    title: str
-    x_o: jax.Array
-    protocol: hh.Protocol
-    truth: jax.Array | None = None
-    voltage: np.ndarray | None = None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What tells two observations apart, in numbers that may be compared with a tolerance.
-
-        A current is told by its mean under a few windows, 1 + cos(k π t/T), and by its rms: under
-        windows of one sign the terms of a step current do not cancel.
-        """
-        protocol = self.protocol
-        current = np.asarray(protocol.current, np.float64)
-        windows = 1 + np.cos(np.outer(np.arange(WINDOWS), np.linspace(0, np.pi, len(current))))
-        return {
-            "x_o": dict(zip((f.name for f in hh.FEATURES), map(float, self.x_o), strict=True)),
-            "samples": len(current),
-            "dt": protocol.dt,
-            **{name: float(getattr(protocol, name)) for name in ("v0", "t_on", "t_off")},
-            "current_rms": float(np.sqrt(np.mean(current**2))),
-            "current_means": (windows @ current / len(current)).tolist(),
-        }
 
 
 class Outcome(NamedTuple):
     """All that was inferred and checked for one observation.
 
+    amortised: the posterior before it was refined for this observation, if it was.
     samples and predicted: posterior samples (n, 8) and their features (n, 7); best_predicted: the
     features of the mode, run many times; from_prior: parameters and features, fresh draws.
     """
 
     observation: Observation
     config: Config
-    posterior: jaxsbi.posteriors.DirectPosterior
+    amortised: Posterior
+    posterior: Posterior
     samples: np.ndarray
     predicted: np.ndarray
     best: np.ndarray
@@ -92,6 +54,16 @@ class Outcome(NamedTuple):
     at_bound: tuple[str, ...]
     from_prior: tuple[np.ndarray, np.ndarray]
     calibration: Calibration
+
+    @property
+    def refined(self) -> bool:
+        """Whether rounds for this observation followed the amortised one."""
+        return self.amortised is not self.posterior
+
+    @property
+    def most_epochs(self) -> int:
+        """What the last training was given at most."""
+        return (self.config.refining if self.refined else self.config.training).max_epochs
 
     @property
     def within(self) -> np.ndarray:
@@ -144,9 +116,9 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     for i, observation in enumerate(observations):
         key_infer, key_check = jax.random.split(jax.random.fold_in(key, i + 1))
         print(f"{observation.title}", flush=True)
-        posterior = infer_parameters(key_infer, study, observation, config)
+        learned = infer_parameters(key_infer, study, observation, config)
         with study.stage(f"{observation.name}: validate"):
-            outcomes.append(validate(key_check, observation, posterior, config))
+            outcomes.append(validate(key_check, observation, learned, config))
     with study.stage("figures"):
         figures = hodgkin_huxley_report.draw(study.folder / "figures", outcomes)
     typed = command(preset, seed, out, options)
@@ -158,81 +130,68 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     return results
 
 
-def observe(key: jax.Array, options: Options) -> list[Observation]:
-    """The synthetic neuron and the default cell, or the one recording that was asked for."""
-    if sum((options.cell is not None, options.download is not None, options.all_cells)) > 1:
-        raise ValueError("--cell, --download and --all-cells exclude each other; give one of them")
-    if options.cell is None and options.download is None:
-        for name in ("sweep", "soma_area"):
-            if getattr(options, name) is not None:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} belongs to a recording of yours: give it with "
-                    "--cell or --download, or leave it out"
-                )
-    if options.download is not None:
-        path = allen.download(options.download, options.data or Path("recordings"))
-        return [_recorded(recordings.load(path, options.sweep, options.soma_area))]
-    if options.cell is not None:
-        return [_recorded(recordings.load(options.cell, options.sweep, options.soma_area))]
-    if options.all_cells:
-        names = [o.name for o in recordings.read_features()]
-        return [_synthetic(key), *(_known_cell(name, options.data) for name in names)]
-    return [_synthetic(key), _known_cell(DEFAULT_CELL, options.data)]
+class Learned(NamedTuple):
+    """p(θ | x) of any x under one protocol, and what became of it for one observation."""
 
-
-def _synthetic(key: jax.Array) -> Observation:
-    truth = jnp.asarray(hh.NOMINAL)
-    trace = hh.trace(key, truth)
-    return Observation(
-        "synthetic",
-        "the synthetic neuron",
-        hh.simulate(key, truth),
-        hh.DEFAULT,
-        truth,
-        np.asarray(trace.voltage),
-    )
-
-
-def _recorded(recording: recordings.Recording) -> Observation:
-    x_o, protocol = recordings.observe(recording)
-    name = re.sub(r"[^\w-]+", "_", recording.cell)[:60]  # it names files
-    return Observation(f"cell_{name}", recording.name, x_o, protocol, voltage=recording.voltage)
-
-
-def _known_cell(name: str, data: Path | None) -> Observation:
-    """One of the paper's cells from its features; with the recording itself where it is at hand."""
-    cell = next(o for o in recordings.read_features() if name in o.name)
-    number = cell.name.split()[1].rstrip(",")
-    found = sorted(data.rglob(f"cell_{number}_sweep_*.npz")) if data else []
-    if found:
-        return _recorded(recordings.load(found[0]))
-    return Observation(f"cell_{number}", cell.name, cell.x_o, cell.protocol)
+    amortised: Posterior
+    posterior: Posterior
 
 
 def infer_parameters(
     key: jax.Array, study: Run, observation: Observation, config: Config
-) -> jaxsbi.posteriors.DirectPosterior:
-    """p(θ | x_o): simulate from the prior, train q(z | x). Read back if the run has it already.
+) -> Learned:
+    """Simulate from the prior, train q(θ | x); for a recorded cell, refine it for its x_o.
 
-    A training that Ctrl-C ended serves this run with its best weights; the next one trains anew.
+    Later rounds draw from the prior inside the region that the posterior so far does not rule out.
     """
-    folder = study.folder / "posterior" / observation.name
+    key_first, key_later = jax.random.split(key)
+    synthetic = observation.truth is not None
+    later = () if synthetic else config.refinement
+    infer = partial(
+        jaxsbi.infer,
+        simulate=Partial(hh.simulate, protocol=observation.protocol),
+        prior=jaxsbi.box(hh.PARAMETERS),
+        x_o=observation.x_o,
+    )
+    n = config.simulations if synthetic else config.cell_simulations
+    first = partial(
+        infer, key_first, simulations=n, estimator=config.estimator, training=config.training
+    )
+    if not later:
+        posterior = _kept(study, observation, "infer", observation.name, 1, first)
+        return Learned(posterior, posterior)
+    name = f"{observation.name}_amortised"
+    amortised = _kept(study, observation, "infer", name, 1, first)
+    if amortised.history[-1].interrupted:
+        return Learned(amortised, amortised)
+    refine = partial(
+        infer, key_later, start=amortised, algorithm=jaxsbi.tsnpe(), rounds=len(later),
+        simulations=later, training=config.refining,
+    )  # fmt: skip
+    rounds = 1 + len(later)
+    return Learned(amortised, _kept(study, observation, "refine", observation.name, rounds, refine))
+
+
+def _kept(
+    study: Run,
+    observation: Observation,
+    stage: str,
+    name: str,
+    rounds: int,
+    infer: Callable[[], Posterior],
+) -> Posterior:
+    """What `infer` gives, saved under a name; read back if the run has all its rounds already.
+
+    A training that Ctrl-C ended serves this run as it is; the next one trains anew.
+    """
+    folder = study.folder / "posterior" / name
     if folder.exists():
         posterior = jaxsbi.load(folder)
-        if not posterior.history[-1].interrupted:
+        if _is_whole(posterior, rounds):
             return posterior
-    synthetic = observation.truth is not None
-    with study.stage(f"{observation.name}: infer"):
+    with study.stage(f"{observation.name}: {stage}"):
         try:
-            posterior = jaxsbi.infer(
-                key,
-                Partial(hh.simulate, protocol=observation.protocol),
-                jaxsbi.box(hh.PARAMETERS),
-                observation.x_o,
-                simulations=config.simulations if synthetic else config.cell_simulations,
-                estimator=config.estimator,
-                training=config.training,
-            )
+            posterior = infer()
         except Diverged as error:
             raise ValueError(
                 f"training for {observation.title}: expected a finite validation loss, came none "
@@ -241,19 +200,27 @@ def infer_parameters(
     if folder.exists():
         shutil.rmtree(folder)
     posterior.save(folder)
-    if posterior.history[-1].interrupted:
-        print("training interrupted: this run goes on with the best weights so far, Ctrl-C again "
+    if not _is_whole(posterior, rounds):
+        print("training interrupted: this run goes on with what it has learned, Ctrl-C again "
               "ends it; the same command trains anew", flush=True)  # fmt: skip
     return posterior
+
+
+def _is_whole(posterior: Posterior, rounds: int) -> bool:
+    return len(posterior.history) == rounds and not posterior.history[-1].interrupted
 
 
 def validate(
     key: jax.Array,
     observation: Observation,
-    posterior: jaxsbi.posteriors.DirectPosterior,
+    learned: Learned,
     config: Config,
 ) -> Outcome:
-    """Re-simulate the posterior and its mode; calibrate against fresh draws from the prior."""
+    """Re-simulate the posterior and its mode; calibrate against fresh draws from the prior.
+
+    What a draw of the prior calibrates is the posterior of any x, before it was refined for one.
+    """
+    amortised, posterior = learned
     keys = jax.random.split(key, 6)
     simulate = Partial(hh.simulate, protocol=observation.protocol)
     samples = posterior.sample(keys[0], config.posterior_samples)
@@ -271,6 +238,7 @@ def validate(
     return Outcome(
         observation=observation,
         config=config,
+        amortised=amortised,
         posterior=posterior,
         samples=np.asarray(samples),
         predicted=np.asarray(jaxsbi.predict(keys[3], simulate, samples)),
@@ -278,5 +246,5 @@ def validate(
         best_predicted=np.asarray(jaxsbi.predict(keys[4], simulate, jnp.tile(best, (64, 1)))),
         at_bound=at_bound,
         from_prior=(np.asarray(theta), np.asarray(x)),
-        calibration=jaxsbi.diagnostics.calibrate(keys[5], posterior, theta, x, samples=499),
+        calibration=jaxsbi.diagnostics.calibrate(keys[5], amortised, theta, x, samples=499),
     )

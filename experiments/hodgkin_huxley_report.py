@@ -16,6 +16,7 @@ from experiments.hodgkin_huxley_reach import FEATURE_NAMES
 from experiments.hodgkin_huxley_results import truth_density
 from experiments.runs import Run, machine, versions
 from jaxsbi import plotting
+from jaxsbi.posteriors import Posterior
 from simulators import hodgkin_huxley as hh
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def _what_was_done(study: Run, command: str, outcomes: list[Outcome]) -> report.
         ("command", command),
         ("density", _said(outcomes[0].posterior.estimator.spec())),
         ("training", _said(config.settings["training"])),
+        ("training of later rounds", _said(config.settings["refining"])),
         ("checks", f"{config.calibration:,} fresh draws from the prior, for calibration; "
          f"{config.posterior_samples:,} posterior samples, simulated anew"),
         ("total time", f"{study.seconds:.0f} s, {_share_compiled(study)} of it compilation"),
@@ -128,7 +130,7 @@ def _what_was_done(study: Run, command: str, outcomes: list[Outcome]) -> report.
         last = rounds[-1]
         counts = (sum(r.drawn for r in rounds), sum(r.valid for r in rounds), last.used)
         ended = " (interrupted)" if last.interrupted else ""
-        epochs = f"{last.epochs} of at most {config.training.max_epochs}{ended}"
+        epochs = f"{last.epochs} of at most {outcome.most_epochs}{ended}"
         trained.append((outcome.observation.title, *map(float, counts), epochs, last.best_loss))
     stages = [
         (name, stage["compile_s"], stage["run_s"], stage["compile_s"] + stage["run_s"])
@@ -166,7 +168,6 @@ def _said(settings: dict) -> str:
 
 def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
     observation, posterior = outcome.observation, outcome.posterior
-    drawn = posterior.history.simulations
     prior = posterior.prior
     truth = observation.truth
     parameters = report.Table(
@@ -213,12 +214,22 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
     return report.Section(
         observation.title[0].upper() + observation.title[1:],
         [
-            f"{drawn:,} simulations from the prior trained the posterior density. "
-            + _of_truth(outcome),
+            _of_rounds(posterior) + " " + _of_truth(outcome),
             *trust.sentences(outcome),
         ],
         figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
         tables=[parameters, features],
+    )
+
+
+def _of_rounds(posterior: Posterior) -> str:
+    first, *later = (f"{r.drawn:,}" for r in posterior.history.rounds)
+    said = f"{first} simulations from the prior trained the posterior density"
+    if not later:
+        return f"{said}."
+    return (
+        f"{said} of any such recording; {reach.both(later)} more, from the prior inside the region "
+        "that it left for this one, refined it."
     )
 
 

@@ -56,6 +56,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
         "estimator": posterior.estimator.spec(),
         "simulations": {
             "drawn": sum(r.drawn for r in rounds),
+            "drawn_by_round": [r.drawn for r in rounds],
             "valid": sum(r.valid for r in rounds),
             "used": rounds[-1].used,
         },
@@ -96,6 +97,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
             "deviations_in_posterior_sds": dict(zip(FEATURE_NAMES, neuron.deviations, strict=True)),
         },
         "calibration": {
+            "of": "the first round" if outcome.refined else "the posterior",
             "draws": len(calibration.credibility),
             "left_out": calibration.unserved,
             "p_values": dict(zip(names, calibration.p_values, strict=True)),

@@ -27,7 +27,7 @@ def sentences(outcome: Outcome) -> list[str]:
     """How far to trust the numbers of one observation."""
     said = [
         *_of_training(outcome),
-        *_of_calibration(outcome.calibration),
+        *_of_calibration(outcome.calibration, outcome.refined),
         *(reach.of_missed(outcome) or _of_held(outcome)),
         _of_mode(outcome),
     ]
@@ -56,7 +56,7 @@ def loss_still_falling(outcome: Outcome) -> float | None:
     """How far the loss fell over the last tenth of a training that its budget ended, else None."""
     last = outcome.posterior.history[-1]
     tenth = max(1, last.epochs // 10)
-    if last.interrupted or last.epochs < outcome.config.training.max_epochs or last.epochs < 2:
+    if last.interrupted or last.epochs < outcome.most_epochs or last.epochs < 2:
         return None
     losses = np.fmin.accumulate(last.validation_losses)
     fall = float(losses[-1 - min(tenth, last.epochs - 1)] - losses[-1])
@@ -64,7 +64,7 @@ def loss_still_falling(outcome: Outcome) -> float | None:
 
 
 def _of_training(outcome: Outcome) -> list[str]:
-    last, budget = outcome.posterior.history[-1], outcome.config.training.max_epochs
+    last, budget = outcome.posterior.history[-1], outcome.most_epochs
     if last.interrupted:
         return [
             f"Training was interrupted after {last.epochs} of at most {budget} epochs: this is "
@@ -79,9 +79,14 @@ def _of_training(outcome: Outcome) -> list[str]:
     ]
 
 
-def _of_calibration(calibration: Calibration) -> list[str]:
+def _of_calibration(calibration: Calibration, refined: bool) -> list[str]:
     n = len(calibration.credibility)
-    said = [f"Calibration, over {n} parameter sets from the prior: {calibration.verdict}."]
+    what = (
+        "Calibration of the density before it was refined for this cell"
+        if refined
+        else "Calibration"
+    )
+    said = [f"{what}, over {n} parameter sets from the prior: {calibration.verdict}."]
     reached = calibration.coverage(LEVELS)
     gaps = reached - np.asarray(LEVELS)
     real = holm(

@@ -16,6 +16,7 @@ import jaxsbi
 from experiments import hodgkin_huxley as study
 from experiments import recordings, runs
 from experiments.__main__ import main
+from experiments.hodgkin_huxley_observations import known_cell, recorded
 from experiments.hodgkin_huxley_presets import DEVIATIONS
 from simulators import hodgkin_huxley as hh
 
@@ -156,7 +157,8 @@ def test_another_current_or_another_configuration_is_another_run():
 def test_the_paper_preset_is_what_it_says_of_itself():
     paper, said = study.PRESETS["paper"], DEVIATIONS["paper"]
     assert f"one round of {paper.simulations:,} simulations" in said
-    assert f"here one round of {paper.cell_simulations:,} simulations" in said
+    assert paper.refinement == (paper.cell_simulations,)
+    assert f"two rounds of {paper.cell_simulations:,}" in said
     assert paper.estimator.spec() == jaxsbi.maf(layers=5, hidden=(50, 50)).spec()
     assert f"batches of {paper.training.batch_size}" in said
 
@@ -165,7 +167,7 @@ def test_a_cell_is_the_same_with_and_without_its_recording(data):
     folder = data("allen")
     for known in recordings.read_features():
         cell = known.name.split()[1].rstrip(",")
-        with_trace, without = study._known_cell(cell, folder), study._known_cell(cell, None)
+        with_trace, without = known_cell(cell, folder), known_cell(cell, None)
         assert with_trace.voltage is not None and without.voltage is None
         assert with_trace.name == without.name
         assert not runs.differences(with_trace.settings, without.settings)
@@ -177,7 +179,7 @@ def test_the_name_of_a_cell_never_leads_out_of_the_folder():
     recording = recordings.Recording(
         voltage, current, 0.02, 2.0, 7.98, soma_area=1e-4, cell="../../x/ü y"
     )
-    assert study._recorded(recording).name == "cell__x_ü_y"
+    assert recorded(recording).name == "cell__x_ü_y"
 
 
 class Ended(NamedTuple):
@@ -185,14 +187,18 @@ class Ended(NamedTuple):
 
 
 class Trained:
-    """A posterior as far as a run keeps it."""
+    """A posterior as far as a run keeps it: which of its rounds were interrupted."""
 
-    def __init__(self, interrupted):
-        self.history = [Ended(interrupted)]
+    def __init__(self, *interrupted):
+        self.history = [Ended(flag) for flag in interrupted]
+
+    @property
+    def rounds(self):
+        return [r.interrupted for r in self.history]
 
     def save(self, folder):
         folder.mkdir()
-        (folder / "history").write_text(json.dumps(self.history[-1]))
+        (folder / "history").write_text(json.dumps(self.rounds))
 
     @classmethod
     def load(cls, folder):
@@ -200,17 +206,22 @@ class Trained:
 
 
 def test_an_interrupted_training_is_not_taken_for_a_finished_one(monkeypatch, tmp_path, capsys):
+    """In the first round, then in the second, which leaves the first one's posterior or its own."""
     observation = study.Observation("a", "a", np.zeros(7), hh.DEFAULT)
-    trainings = [Trained(True), Trained(False)]
+    first, half, whole = Trained(False), Trained(False, True), Trained(False, False)
+    trainings = [Trained(True), first, first, half, whole]
     monkeypatch.setattr(jaxsbi, "infer", lambda *_, **__: trainings.pop(0))
     monkeypatch.setattr(jaxsbi, "load", Trained.load)
     kept = []
-    for _ in range(3):  # the same command three times; the third has nothing left to train
+    for _ in range(5):  # the same command five times; the last has nothing left to train
         run = runs.Run(tmp_path / "out", {"seed": 0}, folders=("posterior",))
-        posterior = study.infer_parameters(None, run, observation, study.PRESETS["smoke"])
-        kept.append(posterior.history[-1].interrupted)
-    assert kept == [True, False, False] and not trainings
-    assert capsys.readouterr().out.count("training interrupted") == 1
+        key = jax.random.key(0)
+        learned = study.infer_parameters(key, run, observation, study.PRESETS["smoke"])
+        kept.append((learned.amortised.rounds, learned.posterior.rounds))
+    one, two = [False], [False, False]
+    assert kept == [([True], [True]), (one, one), (one, [False, True]), (one, two), (one, two)]
+    assert not trainings
+    assert capsys.readouterr().out.count("training interrupted") == 3
 
 
 def test_a_training_that_diverges_is_not_kept_and_told_with_what_can_be_done(monkeypatch, tmp_path):

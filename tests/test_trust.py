@@ -55,7 +55,7 @@ def outcome(x_o=CENTRE, losses=(3.0, 2.0, 2.0), interrupted=False, **changes):
         "from_prior": (rng.uniform(size=(N, 8)), features(rng, width=20.0)),
         "calibration": calibration(),
     }
-    return study.Outcome(**(whole | changes))
+    return study.Outcome(**({"amortised": whole["posterior"]} | whole | changes))
 
 
 def said(*args, **changes):
@@ -67,6 +67,12 @@ def test_a_sound_posterior_is_reported_without_a_warning():
     for word in ("budget", "interrupted", "too wide", "too narrow", "do not", "Do not", "little"):
         assert word not in text
     assert "hold every observed feature" in text and "20 times narrower" in text
+
+
+def test_calibration_is_said_to_be_that_of_the_first_round_where_there_were_more():
+    assert "Calibration, over 1000 parameter sets" in said()
+    text = said(amortised=SimpleNamespace())
+    assert "Calibration of the density before it was refined for this cell, over 1000" in text
 
 
 def cause(x_o, **changes):
