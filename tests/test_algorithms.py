@@ -106,7 +106,7 @@ def failing(key, theta):
 
 
 @pytest.mark.parametrize(
-    "case", ["npe", *(pytest.param(c, marks=pytest.mark.slow) for c in ("apt, mixture", "snpe_a")),
+    "case", [*(pytest.param(c, marks=pytest.mark.slow) for c in ("apt, mixture", "snpe_a", "npe")),
              "apt", "snpe_b", "tsnpe"],
 )  # fmt: skip
 def test_failures_that_depend_on_theta_leave_the_posterior_right(case):

@@ -184,6 +184,7 @@ def trained() -> jaxsbi.posteriors.Posterior:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_learns_a_posterior_of_two_modes(trained) -> None:
     theta, x = jaxsbi.simulate(jax.random.key(5), square, PRIOR, 1000)
     log_q = jax.jit(jax.vmap(lambda t, x: trained.log_prob(t, x=x)))(theta, x)
@@ -276,6 +277,7 @@ def test_undefined_and_infinite_features_give_finite_losses_and_gradients() -> N
         assert jnp.isfinite(value) and jnp.all(jnp.isfinite(sums))
 
 
+@pytest.mark.slow
 def test_its_density_differentiates_in_z_and_x() -> None:
     density, z = perturbed(fresh(2)), jnp.array([0.1, -0.5])
     slopes = jax.jit(jax.grad(density.log_prob, (0, 1)))(z, X)

@@ -97,7 +97,14 @@ def test_normal_scores_of_ties_are_their_mean_score() -> None:
     np.testing.assert_allclose(score[0], SCORES[norm.cdf(SCORES) < 0.6].mean(), atol=0.05)
 
 
-@pytest.mark.parametrize(("d", "hidden"), [(1, (5,)), (2, (20, 3)), (7, (9, 4, 20))])
+@pytest.mark.parametrize(
+    ("d", "hidden"),
+    [
+        pytest.param(1, (5,), marks=pytest.mark.slow),
+        pytest.param(2, (20, 3), marks=pytest.mark.slow),
+        (7, (9, 4, 20)),
+    ],
+)
 def test_made_parameters_depend_on_earlier_coordinates_alone(
     d: int, hidden: tuple[int, ...]
 ) -> None:
@@ -111,7 +118,7 @@ def test_made_parameters_depend_on_earlier_coordinates_alone(
         assert jnp.all(jnp.triu(in_order) == 0)
 
 
-@pytest.mark.parametrize("d", [1, 5])
+@pytest.mark.parametrize("d", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_made_sees_all_earlier_coordinates_and_the_context_everywhere(d: int) -> None:
     key = jax.random.key(d)
     made = perturbed(MADE(key, (tuple(range(d)),), 3, (40, 40), (2,)), key, 0.3)
@@ -122,7 +129,7 @@ def test_made_sees_all_earlier_coordinates_and_the_context_everywhere(d: int) ->
     assert jnp.all(by_context != 0)
 
 
-@pytest.mark.parametrize("d", [1, 6])
+@pytest.mark.parametrize("d", [pytest.param(1, marks=pytest.mark.slow), 6])
 def test_made_one_by_one_agrees_with_the_whole(d: int) -> None:
     key = jax.random.key(d)
     order = tuple(np.random.default_rng(d).permutation(d).tolist())

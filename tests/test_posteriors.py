@@ -62,7 +62,7 @@ def test_a_loaded_posterior_has_the_same_prior_samples_and_densities(prior, tmp_
     assert again.history.to_dict() == posterior.history.to_dict()
 
 
-@pytest.mark.parametrize("estimator", ["maf", "nsf"])
+@pytest.mark.parametrize("estimator", [pytest.param("maf", marks=pytest.mark.slow), "nsf"])
 def test_flows_load_with_the_same_numbers_too(estimator, tmp_path):
     posterior = fitted(PRIORS["box"], ESTIMATORS[estimator])
     posterior.save(tmp_path / "p")

@@ -123,7 +123,14 @@ def test_streamed_features_equal_those_of_the_trace():
         np.testing.assert_allclose(x, exact, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("duration, dt", [(37.03, 0.01), (52.0, 0.02), (6.1, 0.1)])
+@pytest.mark.parametrize(
+    "duration, dt",
+    [
+        (37.03, 0.01),
+        pytest.param(52.0, 0.02, marks=pytest.mark.slow),
+        pytest.param(6.1, 0.1, marks=pytest.mark.slow),
+    ],
+)
 def test_any_length_and_step(duration, dt):
     protocol = hh.step(5.0, t_on=1.0, t_off=duration - 1, duration=duration, dt=dt, v0=-65.0)
     theta = jnp.asarray(hh.NOMINAL, jnp.float32)
