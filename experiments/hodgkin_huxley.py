@@ -28,6 +28,7 @@ from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_report, hodgkin_huxley_results
 from experiments.hodgkin_huxley_observations import Observation, Options, observe
 from experiments.hodgkin_huxley_presets import PRESETS, Config
+from experiments.refinement import Refinement, judge
 from experiments.runs import Run, version
 from jaxsbi.diagnostics import Calibration
 from jaxsbi.posteriors import Posterior
@@ -38,7 +39,8 @@ from simulators import hodgkin_huxley as hh
 class Outcome(NamedTuple):
     """All that was inferred and checked for one observation.
 
-    amortised: the posterior before it was refined for this observation, if it was.
+    amortised: the posterior before it was refined for this observation; refinement: what that
+    brought, None where it was not tried. posterior: the refined one if that is nearer to it.
     samples and predicted: posterior samples (n, 8) and their features (n, 7); best_predicted: the
     features of the mode, run many times; from_prior: parameters and features, fresh draws.
     """
@@ -54,10 +56,11 @@ class Outcome(NamedTuple):
     at_bound: tuple[str, ...]
     from_prior: tuple[np.ndarray, np.ndarray]
     calibration: Calibration
+    refinement: Refinement | None = None
 
     @property
     def refined(self) -> bool:
-        """Whether rounds for this observation followed the amortised one."""
+        """Whether the posterior is one of rounds for this observation."""
         return self.amortised is not self.posterior
 
     @property
@@ -131,10 +134,10 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
 
 
 class Learned(NamedTuple):
-    """p(θ | x) of any x under one protocol, and what became of it for one observation."""
+    """p(θ | x) of any x under one protocol, and what later rounds for one x_o made of it."""
 
     amortised: Posterior
-    posterior: Posterior
+    refined: Posterior | None
 
 
 def infer_parameters(
@@ -159,17 +162,17 @@ def infer_parameters(
     )
     if not later:
         posterior = _kept(study, observation, "infer", observation.name, 1, first)
-        return Learned(posterior, posterior)
+        return Learned(posterior, None)
     name = f"{observation.name}_amortised"
     amortised = _kept(study, observation, "infer", name, 1, first)
     if amortised.history[-1].interrupted:
-        return Learned(amortised, amortised)
+        return Learned(amortised, None)
     refine = partial(
         infer, key_later, start=amortised, algorithm=jaxsbi.tsnpe(), rounds=len(later),
         simulations=later, training=config.refining,
     )  # fmt: skip
-    rounds = 1 + len(later)
-    return Learned(amortised, _kept(study, observation, "refine", observation.name, rounds, refine))
+    name, rounds = f"{observation.name}_refined", 1 + len(later)
+    return Learned(amortised, _kept(study, observation, "refine", name, rounds, refine))
 
 
 def _kept(
@@ -220,9 +223,15 @@ def validate(
 
     What a draw of the prior calibrates is the posterior of any x, before it was refined for one.
     """
-    amortised, posterior = learned
-    keys = jax.random.split(key, 6)
+    posterior, refined = learned
+    amortised, refinement = posterior, None
+    keys = jax.random.split(key, 7)
     simulate = Partial(hh.simulate, protocol=observation.protocol)
+    if refined is not None:
+        refinement = judge(
+            keys[6], simulate, observation.x_o, amortised, refined, config.posterior_samples
+        )
+        posterior = refined if refinement.kept else amortised
     samples = posterior.sample(keys[0], config.posterior_samples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a mode at a bound: the report says it by name
@@ -247,4 +256,5 @@ def validate(
         at_bound=at_bound,
         from_prior=(np.asarray(theta), np.asarray(x)),
         calibration=jaxsbi.diagnostics.calibrate(keys[5], amortised, theta, x, samples=499),
+        refinement=refinement,
     )

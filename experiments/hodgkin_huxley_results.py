@@ -96,6 +96,9 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
             "x": dict(zip(FEATURE_NAMES, neuron.x, strict=True)),
             "deviations_in_posterior_sds": dict(zip(FEATURE_NAMES, neuron.deviations, strict=True)),
         },
+        "refinement": None
+        if outcome.refinement is None
+        else outcome.refinement._asdict() | {"kept": outcome.refinement.kept},
         "calibration": {
             "of": "the first round" if outcome.refined else "the posterior",
             "draws": len(calibration.credibility),

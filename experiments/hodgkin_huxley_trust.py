@@ -27,6 +27,7 @@ def sentences(outcome: Outcome) -> list[str]:
     """How far to trust the numbers of one observation."""
     said = [
         *_of_training(outcome),
+        *_of_refinement(outcome),
         *_of_calibration(outcome.calibration, outcome.refined),
         *(reach.of_missed(outcome) or _of_held(outcome)),
         _of_mode(outcome),
@@ -76,6 +77,25 @@ def _of_training(outcome: Outcome) -> list[str]:
     return [
         f"Training was stopped by its budget of {budget} epochs while the loss still fell (by "
         f"{fall:.2f} nats over the last tenth of them): a longer one should sharpen the posterior."
+    ]
+
+
+def _of_refinement(outcome: Outcome) -> list[str]:
+    found = outcome.refinement
+    if found is None:
+        return []
+    before, after = (f"{distance:.2g}" for distance in found)
+    if found.kept:
+        return [
+            "The rounds for this cell brought the features of posterior draws nearer to the "
+            f"observed ones, in the median from {before} to {after} prior standard deviations "
+            "(root mean square over the features)."
+        ]
+    return [
+        "The rounds for this cell led away from it: the features of their draws lie, in the "
+        f"median, {after} prior standard deviations (root mean square over the features) from the "
+        f"observed ones, {before} before. They are set aside, and the posterior is the first "
+        "round's."
     ]
 
 

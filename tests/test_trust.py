@@ -8,6 +8,7 @@ import pytest
 from experiments import hodgkin_huxley as study
 from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
+from experiments.refinement import Refinement
 from jaxsbi.diagnostics import Calibration
 from jaxsbi.ledger import Ledger, Round
 from simulators import hodgkin_huxley as hh
@@ -73,6 +74,15 @@ def test_calibration_is_said_to_be_that_of_the_first_round_where_there_were_more
     assert "Calibration, over 1000 parameter sets" in said()
     text = said(amortised=SimpleNamespace())
     assert "Calibration of the density before it was refined for this cell, over 1000" in text
+
+
+def test_rounds_that_led_away_are_told_and_those_that_did_not():
+    assert "The rounds for this cell" not in said()
+    text = said(refinement=Refinement(0.1, 0.016))
+    assert "nearer to the observed ones, in the median from 0.1 to 0.016 prior" in text
+    text = said(refinement=Refinement(0.069, 0.076))
+    assert "led away from it" in text and "0.076 prior" in text and "0.069 before" in text
+    assert "set aside" in text
 
 
 def cause(x_o, **changes):
