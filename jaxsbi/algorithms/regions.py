@@ -105,18 +105,16 @@ class Region:
             axes = jnp.eye(self.prior.dim)
         along = z @ axes
         r = self.count
-        region = replace(
+        return replace(
             self,
             params=jax.tree.map(lambda stack, new: stack.at[r].set(new), self.params, params),
             thresholds=self.thresholds.at[r].set(jnp.quantile(ratios, epsilon)),
             axes=self.axes.at[r].set(axes),
             low=self.low.at[r].set(jnp.min(along, axis=0)),
             high=self.high.at[r].set(jnp.max(along, axis=0)),
+            radii=self.radii.at[r].set(jnp.max(distances)),
             count=r + 1,
         )
-        if not hasattr(conditional, "push"):
-            return region
-        return replace(region, radii=self.radii.at[r].set(jnp.max(distances)))
 
 
 class Restricted(nnx.Module):
