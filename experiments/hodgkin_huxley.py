@@ -223,16 +223,24 @@ def validate(
 
     What a draw of the prior calibrates is the posterior of any x, before it was refined for one.
     """
-    posterior, refined = learned
-    amortised, refinement = posterior, None
-    keys = jax.random.split(key, 7)
+    amortised, refined = learned
+    keys = jax.random.split(key, 8)
     simulate = Partial(hh.simulate, protocol=observation.protocol)
+
+    def drawn(
+        posterior: Posterior, key_draw: jax.Array, key_run: jax.Array
+    ) -> tuple[np.ndarray, np.ndarray]:
+        samples = posterior.sample(key_draw, config.posterior_samples)
+        return np.asarray(samples), np.asarray(jaxsbi.predict(key_run, simulate, samples))
+
+    theta, x = jaxsbi.simulate(keys[2], simulate, amortised.prior, config.calibration)
+    posterior, refinement = amortised, None
+    samples, predicted = drawn(amortised, keys[0], keys[3])
     if refined is not None:
-        refinement = judge(
-            keys[6], simulate, observation.x_o, amortised, refined, config.posterior_samples
-        )
-        posterior = refined if refinement.kept else amortised
-    samples = posterior.sample(keys[0], config.posterior_samples)
+        later = drawn(refined, keys[6], keys[7])
+        refinement = judge(np.asarray(observation.x_o), np.asarray(x), predicted, later[1])
+        if refinement.kept:
+            posterior, (samples, predicted) = refined, later
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a mode at a bound: the report says it by name
         best = posterior.map(key=keys[1])
@@ -243,14 +251,13 @@ def validate(
         )
         if value in (low, high)
     )
-    theta, x = jaxsbi.simulate(keys[2], simulate, posterior.prior, config.calibration)
     return Outcome(
         observation=observation,
         config=config,
         amortised=amortised,
         posterior=posterior,
-        samples=np.asarray(samples),
-        predicted=np.asarray(jaxsbi.predict(keys[3], simulate, samples)),
+        samples=samples,
+        predicted=predicted,
         best=np.asarray(best),
         best_predicted=np.asarray(jaxsbi.predict(keys[4], simulate, jnp.tile(best, (64, 1)))),
         at_bound=at_bound,
