@@ -2,8 +2,8 @@
 
 Neural posterior estimation of eight parameters from seven voltage features: in one round for the
 paper's synthetic neuron; for a cell recorded in mouse cortex in one round that serves any cell, and
-more that refine it for this one. Methods, in order: `observe`, `infer_parameters`, `validate`, then
-figures and report.
+more that learn the likelihood near this one. Methods, in order: `observe`, `infer_parameters`,
+`validate`, then figures and report.
 """
 
 from __future__ import annotations
@@ -62,6 +62,13 @@ class Outcome(NamedTuple):
     def refined(self) -> bool:
         """Whether the posterior is one of rounds for this observation."""
         return self.amortised is not self.posterior
+
+    @property
+    def folder(self) -> str:
+        """Where the posterior is kept within the run."""
+        refines = self.observation.truth is None and self.config.refinement
+        which = "_refined" if self.refined else "_amortised" if refines else ""
+        return f"posterior/{self.observation.name}{which}"
 
     @property
     def most_epochs(self) -> int:
@@ -145,7 +152,9 @@ def infer_parameters(
 ) -> Learned:
     """Simulate from the prior, train q(θ | x); for a recorded cell, refine it for its x_o.
 
-    Later rounds draw from the prior inside the region that the posterior so far does not rule out.
+    Later rounds learn the likelihood, from draws of q(θ | x_o) and then of the posterior. Where the
+    noise is small, as here, p(θ | x) is a thin curved sheet, p(x | θ) a narrow peak that moves
+    smoothly with θ: the one is learned from fewer simulations than the other.
     """
     key_first, key_later = jax.random.split(key)
     synthetic = observation.truth is not None
@@ -168,8 +177,8 @@ def infer_parameters(
     if amortised.history[-1].interrupted:
         return Learned(amortised, None)
     refine = partial(
-        infer, key_later, start=amortised, algorithm=jaxsbi.tsnpe(), rounds=len(later),
-        simulations=later, training=config.refining,
+        infer, key_later, start=amortised, algorithm=jaxsbi.nle(), rounds=len(later),
+        simulations=later, estimator=config.likelihood, training=config.refining,
     )  # fmt: skip
     name, rounds = f"{observation.name}_refined", 1 + len(later)
     return Learned(amortised, _kept(study, observation, "refine", name, rounds, refine))

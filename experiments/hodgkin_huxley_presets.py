@@ -13,8 +13,8 @@ from jaxsbi.types import Estimator
 class Config:
     """How much of everything: simulations per observation, the density and how it is trained.
 
-    refinement: simulations of each later round, which refine a recorded cell's posterior, and
-    refining: how those are trained.
+    refinement: simulations of each later round, which refine a recorded cell's posterior;
+    likelihood and refining: the density that those learn, and how it is trained.
     """
 
     simulations: int
@@ -22,6 +22,7 @@ class Config:
     refinement: tuple[int, ...]
     estimator: Estimator
     training: jaxsbi.Training
+    likelihood: Estimator
     refining: jaxsbi.Training
     calibration: int = 1000
     posterior_samples: int = 1000
@@ -31,7 +32,8 @@ class Config:
         """All of it as plain values: what tells the posteriors of two configurations apart."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         trainings = {name: _settings(own[name]) for name in ("training", "refining")}
-        return own | trainings | {"estimator": self.estimator.spec()}
+        estimators = {name: own[name].spec() for name in ("estimator", "likelihood")}
+        return own | trainings | estimators
 
 
 def _settings(training: jaxsbi.Training) -> dict[str, Any]:
@@ -45,6 +47,7 @@ PRESETS = {
         refinement=(200,),
         estimator=jaxsbi.mdn(components=1),
         training=jaxsbi.Training(anneal=10, max_epochs=30),
+        likelihood=jaxsbi.maf(layers=1, hidden=(16,)),
         refining=jaxsbi.Training(anneal=10, max_epochs=30),
         calibration=50,
         posterior_samples=50,
@@ -52,9 +55,10 @@ PRESETS = {
     "laptop": Config(
         simulations=30_000,  # equal sizes, so that both trainings share one compilation
         cell_simulations=30_000,
-        refinement=(8_000, 16_000),
+        refinement=(8_000, 8_000),
         estimator=jaxsbi.nsf(layers=3, hidden=(50, 50)),
         training=jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=30, anneal=30),
+        likelihood=jaxsbi.maf(layers=5, hidden=(50, 50)),
         refining=jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
     ),
     "gpu": Config(
@@ -63,6 +67,7 @@ PRESETS = {
         refinement=(50_000, 50_000),
         estimator=jaxsbi.nsf(hidden=(128, 128)),
         training=jaxsbi.Training(weight_decay=0.01, batch_size=2000, max_epochs=100),
+        likelihood=jaxsbi.maf(layers=5, hidden=(128, 128)),
         refining=jaxsbi.Training(weight_decay=0.01, batch_size=500, max_epochs=100),
         posterior_samples=5000,
     ),
@@ -72,6 +77,7 @@ PRESETS = {
         refinement=(125_000,),
         estimator=jaxsbi.maf(layers=5, hidden=(50, 50)),
         training=jaxsbi.Training(weight_decay=0.01, batch_size=500),
+        likelihood=jaxsbi.maf(layers=5, hidden=(50, 50)),
         refining=jaxsbi.Training(weight_decay=0.01, batch_size=500),
         posterior_samples=5000,
     ),
@@ -82,7 +88,7 @@ DEVIATIONS = {
     "paper": "This preset is the paper's budget for the synthetic neuron: one round of 100,000 "
     "simulations, a masked autoregressive flow of 5 blocks, 50–50 hidden units, batches of 500. "
     "For the recorded cells it is the paper's number of simulations, two rounds of 125,000, but "
-    "with the same flow, and the second round is drawn from the prior inside the region that the "
-    "first leaves (TSNPE); there one Gaussian, 100–100 hidden units and importance-weighted losses "
-    "(SNPE-B). The optimizer and the rule that ends a training are this library's."
+    "with flows of that size, and the second round learns the likelihood, from draws of the first "
+    "one's posterior (NLE); there one Gaussian, 100–100 hidden units and importance-weighted "
+    "losses (SNPE-B). The optimizer and the rule that ends a training are this library's."
 }

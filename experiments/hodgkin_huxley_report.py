@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 FEATURE_UNITS = tuple(f.unit for f in hh.FEATURES)
 TRACES = 3
+LIKELIHOOD_LOSS = (
+    " Later rounds have the loss of a likelihood, −log p(x | θ) in the units of the features."
+)
 NORMAL_ENTROPY = 0.5 * np.log(2 * np.pi * np.e)  # nats
 
 
@@ -144,7 +147,8 @@ def _what_was_done(study: Run, command: str, outcomes: list[Outcome]) -> report.
             report.Table(
                 ("observation", "simulated", "valid", "used", "epochs", "best loss"),
                 trained,
-                caption="Simulations, and the lowest validation loss [nats, in z].",
+                caption="Simulations, and the lowest validation loss of the last training [nats]: "
+                "−log q in z, or, of a refined posterior, −log p(x | θ) in the features' units.",
             ),
             report.Table(("stage", "compile [s]", "run [s]", "total [s]"), stages),
         ],
@@ -209,7 +213,9 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         "losses": "Training loss, of weights still in motion, and validation loss, on rows held "
         "out and with the average of the weights that is kept; it may lie below the other. "
         "Nats, in the coordinates z in which the prior is a standard normal law: a density that "
-        f"has learned nothing has a loss of {prior.dim * NORMAL_ENTROPY:.2f}.",
+        f"has learned nothing has a loss of {prior.dim * NORMAL_ENTROPY:.2f}."
+        + LIKELIHOOD_LOSS
+        * outcome.refined,
     }
     return report.Section(
         observation.title[0].upper() + observation.title[1:],
@@ -228,8 +234,8 @@ def _of_rounds(posterior: Posterior) -> str:
     if not later:
         return f"{said}."
     return (
-        f"{said} of any such recording; {reach.both(later)} more, from the prior inside the region "
-        "that it left for this one, refined it."
+        f"{said} of any such recording; {reach.both(later)} more, drawn from it for this one and "
+        "then from what they had made of it, taught the likelihood that refines it."
     )
 
 

@@ -53,6 +53,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
     return {
         "title": observation.title,
         "x_o": dict(zip(FEATURE_NAMES, np.asarray(observation.x_o), strict=True)),
+        "saved_in": outcome.folder,
         "estimator": posterior.estimator.spec(),
         "simulations": {
             "drawn": sum(r.drawn for r in rounds),

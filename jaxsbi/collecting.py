@@ -82,11 +82,12 @@ def propose(key: PRNGKey, settings: Settings, learned: Learned) -> tuple[Learned
     """The next round's proposal, None for the prior, and the memory of it."""
     proposal = None
     if settings.algorithm.sequential:
-        graphdef, params, constants = nnx.split(learned.conditional, nnx.Param, ...)
-        memory, proposal = _propose(
-            settings.algorithm, graphdef, key, params, constants, learned.memory, settings.prior,
-            settings.x_o,
-        )  # fmt: skip
+        given = learned.memory, settings.prior, settings.x_o
+        if settings.algorithm.compiled:
+            graphdef, *state = nnx.split(learned.conditional, nnx.Param, ...)
+            memory, proposal = _propose(settings.algorithm, graphdef, key, state, *given)
+        else:
+            memory, proposal = settings.algorithm.propose(key, learned.conditional, *given)
         learned = learned._replace(memory=memory)
     if settings.avoid_failures and learned.validity is not None:
         base = PriorProposal(settings.prior) if proposal is None else proposal
@@ -95,8 +96,8 @@ def propose(key: PRNGKey, settings: Settings, learned: Learned) -> tuple[Learned
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _propose(algorithm, graphdef, key, params, constants, memory, prior, x_o):
-    conditional = nnx.merge(graphdef, params, constants)
+def _propose(algorithm, graphdef, key, state, memory, prior, x_o):
+    conditional = nnx.merge(graphdef, *state)
     return algorithm.propose(key, conditional, memory, prior, x_o)
 
 

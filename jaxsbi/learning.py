@@ -31,13 +31,17 @@ LEAST_BATCHES = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """What stays the same in all rounds of an inference."""
+    """What stays the same in all rounds of an inference.
+
+    start: the estimator of the posterior that stands for a first round, where there is one.
+    """
 
     algorithm: Algorithm
     estimator: Estimator
     training: Training
     prior: Prior
     x_o: Data | None
+    start: Estimator | None
     rounds: int
     warm_start: bool
     avoid_failures: bool
@@ -61,12 +65,13 @@ class Drawn(NamedTuple):
 class Learned(NamedTuple):
     """What a finished round leaves: its posterior, the module trained, the algorithm's memory.
 
+    conditional: None where a posterior stands for it whose module the algorithm does not train.
     rung: the step of the path of weight decays on which the training ended.
     validity: the learned model of failures, where one is asked for and there have been some.
     """
 
     posterior: Posterior
-    conditional: nnx.Module
+    conditional: nnx.Module | None
     memory: Memory
     rung: int
     validity: Validity | None
@@ -74,8 +79,10 @@ class Learned(NamedTuple):
 
 def begin(start: Posterior, settings: Settings) -> Learned:
     """An amortised posterior in place of what a first round leaves."""
-    conditional, last_rung = start.conditional, len(settings.training.weight_decay) - 1
-    memory = settings.algorithm.memory(conditional, settings.prior, settings.x_o, settings.rounds)
+    last_rung = len(settings.training.weight_decay) - 1
+    conditional, memory = settings.algorithm.begin(
+        start.conditional, settings.prior, settings.x_o, settings.rounds
+    )
     return Learned(start, conditional, memory, last_rung, None)
 
 
@@ -97,10 +104,11 @@ def learn(
     used = (weights > 0) & buffer.rows.valid
     _check_enough(buffer, used)
     masks = observations.patterns(buffer.rows.x, used)
-    scale = moments(buffer.rows.x, used) if first else before.posterior.moments
+    unlearned = first or before.conditional is None
+    scale = moments(buffer.rows.x, used) if unlearned else before.posterior.moments
     if settings.x_o is not None:
         observations.as_observation("x_o", settings.x_o, scale.location, masks, algorithm.trials)
-    fresh = first or not settings.warm_start
+    fresh = unlearned or not settings.warm_start
     if fresh:
         conditional = _init(key_init, settings, scale)
     else:
@@ -124,6 +132,7 @@ def learn(
         masks=masks,
         estimator=settings.estimator,
         algorithm=algorithm,
+        start=settings.start,
         rounds=settings.rounds,
         amortised=not algorithm.sequential or first,
         history=history.with_round(_round(trained, drawn, np.asarray(weights), lost)),

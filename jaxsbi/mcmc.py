@@ -1,6 +1,7 @@
-"""Markov chains in z: a population tempered from the prior to the posterior, and HMC on it.
+"""Markov chains in z: a population tempered from a base density to the posterior, and HMC on it.
 
-π_β(z) ∝ p(z) L(z)^β, β from 0 to 1. The population weighs separate modes, which no single chain
+π_β(z) ∝ b(z) L(z)^β, β from 0 to 1; b is the prior and L the likelihood, or b a density nearer to
+the posterior and L its quotient to it. The population weighs separate modes, which no single chain
 does; Hamiltonian Monte Carlo then draws as many rows from it as are asked for. A trajectory is as
 long for all chains, so that none waits for another. Pure functions, to be jitted.
 """
@@ -23,7 +24,7 @@ from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 from jaxsbi.types import PRNGKey
 
 PARTICLES, CROWD = 1024, 16
-"""Size of a population, and prior draws for each of its particles."""
+"""Size of a population, and draws of b for each of its particles."""
 MOVES, THIN = 3, 3
 """Transitions at each temperature, and between two rows of one chain."""
 TARGET_ESS, ACCEPTANCE, GAIN = 0.5, 0.8, 0.4
@@ -40,7 +41,7 @@ LogDensity = Callable[[Array], Array]
 class Population(NamedTuple):
     """Equally weighted draws z (P, d) from π₁, in random order, and what was learned on the way.
 
-    log_evidence: log ∫ p(z) L(z) dz, by the sequence of importance weights.
+    log_evidence: log ∫ b(z) L(z) dz, by the sequence of importance weights.
     step_size, covariance: of the chains, tuned to π₁.
     stages: temperatures passed.
     """
@@ -61,20 +62,20 @@ class Convergence(NamedTuple):
 
 def temper(
     key: PRNGKey,
-    log_prior: LogDensity,
+    log_base: LogDensity,
     log_likelihood: LogDensity,
-    prior_draws: Float[Array, "N d"],
+    draws: Float[Array, "N d"],
     particles: int = PARTICLES,
 ) -> Population:
-    """Adaptive tempered sequential Monte Carlo, from prior draws to π₁.
+    """Adaptive tempered sequential Monte Carlo, from draws of b to π₁.
 
     Every step raises β as far as the effective sample size stays at half the population,
     resamples, and moves each particle by chains whose metric and step come from the population.
-    The first step resamples among all N prior draws, so that it reaches far.
+    The first step resamples among all N draws, so that it reaches far.
     Del Moral et al. 2006 (JRSS B 68:411); Neal 2011 (Handbook of MCMC, ch. 5).
     """
-    dim = prior_draws.shape[1]
-    likelihoods = partial(_in_lanes, lambda z: bounded(log_likelihood(z)))
+    dim = draws.shape[1]
+    likelihoods = partial(in_lanes, lambda z: bounded(log_likelihood(z)))
 
     def raise_temperature(
         key: Array, z: Array, beta: Array, least_ess: float
@@ -103,14 +104,14 @@ def temper(
         covariance = _covariance(z)
 
         def log_density(z: Array) -> Array:
-            return log_prior(z) + beta * bounded(log_likelihood(z))
+            return log_base(z) + beta * bounded(log_likelihood(z))
 
         z, step_size = move(key_move, log_density, z, step_size, covariance, MOVES, GAIN)
         return key, z, beta, log_evidence + gain, step_size, covariance, stages + 1, False
 
     key, key_first, key_order = jax.random.split(key, 3)
     z, beta, gain = raise_temperature(
-        key_first, prior_draws, jnp.zeros((), prior_draws.dtype), float(particles)
+        key_first, draws, jnp.zeros((), draws.dtype), float(particles)
     )
     start = (
         key, z, beta, gain, jnp.asarray(dim**-0.25, z.dtype), _covariance(z),
@@ -188,7 +189,7 @@ def move(
     return z.reshape(padded, -1)[:n], jnp.exp(log_step)
 
 
-def _in_lanes(function: Callable, rows: Array | tuple) -> Array:
+def in_lanes(function: Callable, rows: Array | tuple) -> Array:
     """function of every row, some at a time on CPU, all at once elsewhere."""
     n = jax.tree.leaves(rows)[0].shape[0]
     if jax.default_backend() != "cpu" or n <= LANES:

@@ -50,8 +50,10 @@ def infer(
     x_o: the observation, shaped like one simulated x; may be left out for amortised algorithms,
         and for others of one round, which draws from the prior.
     simulations: how many, per round; an int, or one per round. All rounds' rows are kept.
-    start: an amortised posterior under this prior, by `npe`, which `tsnpe` refines for one x_o:
-        it stands for a first round, whose simulations are not asked for again.
+    start: an amortised posterior under this prior, by `npe`, which `tsnpe`, `nle` or `nre` refine
+        for one x_o: it stands for a first round, whose simulations are not asked for again. The
+        last two learn a likelihood, by default with start's estimator, from draws of start and then
+        of the posterior, and take it for 0 where start leaves 10⁻⁴ of its mass.
     warm_start: whether a later round's training begins with the weights of the round before.
     avoid_failures: whether later rounds leave out the θ whose simulation a learned model expects to
         fail; it keeps 99 % of the valid ones, and the ledger has the share that was lost.
@@ -64,7 +66,7 @@ def infer(
     algorithm = npe() if algorithm is None else algorithm
     if start is not None:
         _check_start(start, prior, algorithm, estimator)
-        estimator = start.estimator
+        estimator = start.estimator if estimator is None else estimator
     estimator = nsf() if estimator is None else estimator
     training = Training() if training is None else training
     _check_kinds(prior, algorithm, estimator, training)
@@ -86,8 +88,8 @@ def infer(
     key_rows, key_rounds = jax.random.split(key)
     with Reporter() if progress else quiet() as reporter:
         settings = Settings(
-            algorithm, estimator, training, prior, x_o, before + rounds, warm_start, avoid_failures,
-            reporter,
+            algorithm, estimator, training, prior, x_o, None if start is None else start.estimator,
+            before + rounds, warm_start, avoid_failures, reporter,
         )  # fmt: skip
         if start is not None:
             learned, collected = begin(start, settings), collected._replace(rows=(0,))
@@ -153,7 +155,9 @@ def fit(
     buffer = append(empty(n, prior.dim, struct), rows, training.validation)
     drawn = Drawn(n, int(jnp.sum(rows.valid)), 1.0, 0.0, 0.0, 0)
     with Reporter() if progress else quiet() as reporter:
-        settings = Settings(algorithm, estimator, training, prior, x_o, 1, True, False, reporter)
+        settings = Settings(
+            algorithm, estimator, training, prior, x_o, None, 1, True, False, reporter
+        )
         return learn(key_train, settings, buffer, None, drawn).posterior
 
 
@@ -173,10 +177,12 @@ def _check_start(start: Any, prior: Prior, algorithm: Algorithm, estimator: Any)
         )
     if not algorithm.refines:
         raise ValueError(
-            f"algorithm must be jaxsbi.tsnpe() to refine a posterior, got {algorithm.name}; leave "
-            "start out"
+            "algorithm must be jaxsbi.nle(), nre() or tsnpe() to refine a posterior, got "
+            f"{algorithm.name}; leave start out"
         )
-    if estimator not in (None, start.estimator):
+    if algorithm.trials:
+        raise ValueError("trials must be False to refine a posterior of single observations")
+    if not algorithm.anew and estimator not in (None, start.estimator):
         raise ValueError(
             f"estimator must be start's own, {start.estimator!r}, got {estimator!r}; leave it out"
         )

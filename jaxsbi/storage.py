@@ -30,15 +30,20 @@ from jaxsbi.validity import Validity
 
 
 def load(
-    path: str | os.PathLike, *, prior: Prior | None = None, estimator: Estimator | None = None
+    path: str | os.PathLike,
+    *,
+    prior: Prior | None = None,
+    estimator: Estimator | None = None,
+    start: Estimator | None = None,
 ) -> Posterior:
     """The posterior saved in a folder. Raises ValueError if it was cut, altered or is no posterior.
 
-    prior, estimator: needed only where they hold code of the user's own, which is never stored.
+    prior, estimator: needed only where they hold code of the user's own, which is never stored; so
+    is start, the estimator of the posterior that this one was refined from.
     """
     content, arrays = read_folder(path, KIND, FORMAT_VERSION)
     try:
-        return _posterior(content, arrays, prior, estimator)
+        return _posterior(content, arrays, prior, estimator, start)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"path {path} is not a posterior of this release: {type(error).__name__} {error}"
@@ -46,7 +51,11 @@ def load(
 
 
 def _posterior(
-    content: dict[str, Any], arrays: Arrays, prior: Prior | None, estimator: Estimator | None
+    content: dict[str, Any],
+    arrays: Arrays,
+    prior: Prior | None,
+    estimator: Estimator | None,
+    start: Estimator | None,
 ) -> Posterior:
     """The algorithm rebuilds the empty density; its weights are filled in by their names."""
     if prior is None:
@@ -62,10 +71,16 @@ def _posterior(
     moments = Moments(*(tree_from_record(content[f], arrays) for f in Moments._fields))
 
     x_o = tree_from_record(content["x_o"], arrays)
+    if content["start"] is not None and start is None:
+        same = content["start"] == content["estimator"]
+        start = estimator if same else estimator_from_spec(content["start"])
 
     def empty() -> nnx.Module:
         conditional = algorithm.init(jax.random.key(0), estimator, prior, moments)
         memory = algorithm.memory(conditional, prior, x_o, rounds)
+        if start is not None:
+            q = start.init(jax.random.key(0), prior.dim, moments)
+            _, memory = algorithm.begin(q, prior, x_o, rounds)
         failures = Validity(jax.random.key(0), prior.dim) if algorithm.models_failures else None
         return algorithm.density(conditional, memory, failures)
 
@@ -80,6 +95,7 @@ def _posterior(
         graphdef=graphdef,
         estimator=estimator,
         algorithm=algorithm,
+        start=start,
         rounds=rounds,
         amortised=content["amortised"],
         history=Ledger.from_dict(content["history"]),

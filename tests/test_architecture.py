@@ -25,7 +25,7 @@ LAYERS = (
     ("contexts", "mixtures", "descent", "embeddings"),
     ("flow_matching", "flows"),
     ("estimators", "losses"),
-    ("likelihoods",),
+    ("likelihoods", "guides"),
     ("posteriors", "training"),
     ("validity",),
     ("algorithms",),

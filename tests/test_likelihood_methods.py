@@ -105,6 +105,60 @@ def test_known_likelihoods_reweight_the_draws(posterior):
         posterior.reweight(lambda theta: -1e4 * jnp.sum((theta - 5.0) ** 2), 1000)
 
 
+# --- from an amortised posterior ----------------------------------------------------------------
+
+ROUGH = jaxsbi.maf(layers=1, hidden=(16,))
+
+
+@pytest.fixture(scope="module")
+def amortised():
+    return jaxsbi.infer(
+        jax.random.key(7), noisy, PRIOR, simulations=300, estimator=ROUGH, progress=False,
+        training=jaxsbi.Training(anneal=5, max_epochs=8),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["nle", pytest.param("nre", marks=pytest.mark.slow)])
+def refined(request, amortised):
+    return infer(request.param, noisy, PRIOR, X_O, start=amortised, rounds=2, simulations=2000)
+
+
+def test_a_rough_posterior_is_refined_to_the_exact_one(amortised, refined):
+    """N(0.8 x, 0.2 I)."""
+    assert [r.drawn for r in refined.history.rounds] == [300, 2000, 2000]
+    assert refined.start == amortised.estimator and not refined.amortised
+    theta = np.asarray(refined.sample(jax.random.key(1), 4000))
+    np.testing.assert_allclose(theta.mean(axis=0), 0.8 * X_O, atol=0.06)
+    np.testing.assert_allclose(theta.std(axis=0), 0.2**0.5, rtol=0.1)
+    exact = stats.norm.logpdf(theta, 0.8 * X_O, 0.2**0.5).sum(axis=1)
+    before = np.abs(np.mean(amortised.log_prob(theta, x=X_O) - exact))
+    assert abs(float(np.mean(refined.log_prob(theta) - exact))) < min(0.1, before)
+
+
+@pytest.mark.slow
+def test_where_the_first_posterior_has_next_to_no_mass_the_refined_one_has_none(amortised, refined):
+    theta = jnp.linspace(-8.0, 8.0, 201)[:, None] * jnp.ones(2)
+    before, after = amortised.log_prob(theta, x=X_O), refined.log_prob(theta)
+    own = amortised.log_prob(amortised.sample(jax.random.key(2), 200_000, X_O), X_O)
+    least, less = jnp.quantile(own, jnp.array([1e-5, 1e-3]))
+    assert np.all(np.isneginf(after[before < least]))
+    assert np.all(np.isfinite(after[before > less]))
+
+
+@pytest.mark.slow
+def test_a_refined_posterior_is_saved_and_loaded(refined, tmp_path):
+    refined.save(tmp_path / "posterior")
+    again = jaxsbi.load(tmp_path / "posterior")
+    theta = refined.sample(jax.random.key(3), 50)
+    np.testing.assert_array_equal(again.sample(jax.random.key(3), 50), theta)
+    np.testing.assert_array_equal(again.log_prob(theta), refined.log_prob(theta))
+
+
+def test_trials_cannot_refine_a_posterior_of_single_observations(amortised):
+    with pytest.raises(ValueError, match="trials must be False to refine"):
+        infer("nle", noisy, PRIOR, X_O[None], algorithm=jaxsbi.nle(trials=True), start=amortised)
+
+
 # --- oracles ------------------------------------------------------------------------------------
 
 

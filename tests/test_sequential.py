@@ -191,8 +191,11 @@ def test_a_posterior_is_refined_without_its_first_rounds_rows(amortised):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algorithm": jaxsbi.snpe_b()}, "algorithm must be jaxsbi.tsnpe.. to refine a posterior"),
-        ({"algorithm": None}, "algorithm must be jaxsbi.tsnpe.. to refine a posterior, got npe"),
+        (
+            {"algorithm": jaxsbi.snpe_b()},
+            "algorithm must be jaxsbi.nle.., nre.. or tsnpe.. to refine",
+        ),
+        ({"algorithm": None}, "algorithm must be .* to refine a posterior, got npe"),
         ({"start": "posterior"}, "start must be an amortised posterior, .* got 'posterior'"),
         ({"estimator": MIXTURE}, "estimator must be start's own"),
         ({"x_o": None}, "x_o must be given"),

@@ -36,6 +36,10 @@ class Algorithm:
     """Whether rounds after the first draw from a proposal made for one x_o, not from the prior."""
     refines: ClassVar[bool] = False
     """Whether rounds after the first may follow an amortised posterior without its rows."""
+    anew: ClassVar[bool] = False
+    """Whether what then is trained is a module of its own, not the posterior's."""
+    compiled: ClassVar[bool] = True
+    """Whether the driver compiles `propose`; where not, it calls what is compiled already."""
     weighted: ClassVar[bool] = False
     """Whether `weights` reads `log_proposal`, which is computed for such methods only."""
     models_failures: ClassVar[bool] = False
@@ -60,6 +64,13 @@ class Algorithm:
         """The memory before the first round."""
         return ()
 
+    def begin(
+        self, q: nnx.Module, prior: Prior, x_o: Data, rounds: int
+    ) -> tuple[nnx.Module | None, Memory]:
+        """What stands for a first round that gave q(z | x): the module from which training goes on,
+        None for fresh weights, and the memory. For methods that refine."""
+        return q, self.memory(q, prior, x_o, rounds)
+
     def first_loss(self) -> Loss:
         """The loss of the first round, whose rows come from the prior."""
         return Partial(density_loss)
@@ -79,9 +90,12 @@ class Algorithm:
         return self.first_weights(simulations)
 
     def propose(
-        self, key: PRNGKey, conditional: nnx.Module, memory: Memory, prior: Prior, x_o: Data
+        self, key: PRNGKey, conditional: nnx.Module | None, memory: Memory, prior: Prior, x_o: Data
     ) -> tuple[Memory, Proposal]:
-        """The next round's proposal, and the memory that holds of it what later rounds need."""
+        """The next round's proposal, and the memory that holds of it what later rounds need.
+
+        conditional: the module trained in the round before, or what `begin` gave.
+        """
         return memory, AtObservation.of(conditional, prior, x_o)
 
     def density(

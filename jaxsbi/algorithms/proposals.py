@@ -34,6 +34,10 @@ class Proposal:
         """z ~ g."""
         return self.prior.to_z(self.prior.sample(key))
 
+    def draws(self, keys: PRNGKey) -> Float[Array, "n d"]:
+        """z_i ~ g, one for each key."""
+        return jax.vmap(self.sample)(keys)
+
     def accept(self, z: Float[Array, " d"]) -> Bool[Array, ""]:
         """Whether z lies in A."""
         return jnp.ones((), bool)
@@ -137,6 +141,9 @@ class Valid(Proposal):
     def sample(self, key: PRNGKey) -> Float[Array, " d"]:
         return self.base.sample(key)
 
+    def draws(self, keys: PRNGKey) -> Float[Array, "n d"]:
+        return self.base.draws(keys)
+
     def accept(self, z: Float[Array, " d"]) -> Bool[Array, ""]:
         validity = nnx.merge(self.graphdef, self.params, self.constants)
         return self.base.accept(z) & validity.holds(z)
@@ -161,7 +168,7 @@ def pool(key: PRNGKey, proposal: Proposal, n: int) -> Pool:
     def more(state: tuple) -> tuple:
         z, found, tiles, kept = state
         keys = jax.random.split(jax.random.fold_in(key, tiles), tile)
-        candidates = jax.vmap(proposal.sample)(keys)
+        candidates = proposal.draws(keys)
         inside = jax.vmap(proposal.accept)(candidates)
         place = jnp.where(inside, found + jnp.cumsum(inside) - 1, n)
         kept_here = jnp.sum(inside, dtype=jnp.int32)

@@ -1,7 +1,7 @@
 """Posteriors whose density is known up to a constant: p(z | x) ∝ p(z) L(z; x), drawn by chains.
 
-A population is tempered from the prior to the posterior once for each observation; it gives the
-constant, the modes' weights and the starts of as many NUTS chains as it has particles.
+A population is tempered to the posterior once for each observation, from the prior or from a guide;
+it gives the constant, the modes' weights and the starts of as many chains as it has particles.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxsbi import mcmc
 from jaxsbi.arguments import check_count, check_key
+from jaxsbi.guides import Guided
 from jaxsbi.observations import refuse_batch
 from jaxsbi.posteriors.posterior import Posterior
 from jaxsbi.types import Data, PRNGKey
@@ -107,13 +108,25 @@ class ChainPosterior(Posterior):
 
     def temper(self, key: PRNGKey, x: Data) -> mcmc.Population:
         """A population for x: traceable."""
-        key_prior, key_temper = jax.random.split(key)
-        draws = self.prior.to_z(self.prior.sample(key_prior, mcmc.CROWD * mcmc.PARTICLES))
+        key_draws, key_temper = jax.random.split(key)
+        conditional, size = self.conditional, mcmc.CROWD * mcmc.PARTICLES
 
         def log_likelihood(z: Array) -> Array:
             return self.log_likelihood(z, x)
 
-        return mcmc.temper(key_temper, self.prior.log_prob_z, log_likelihood, draws)
+        if not isinstance(conditional, Guided):
+            draws = self.prior.to_z(self.prior.sample(key_draws, size))
+            return mcmc.temper(key_temper, self.prior.log_prob_z, log_likelihood, draws)
+
+        def log_base(z: Array) -> Array:
+            return conditional.log_base(z, x)
+
+        def log_lift(z: Array) -> Array:
+            return self.log_density(z, x) - log_base(z)
+
+        keys = jax.random.split(key_draws, size)
+        draws = mcmc.in_lanes(lambda key: conditional.from_base(key, x), keys)
+        return mcmc.temper(key_temper, log_base, log_lift, draws)
 
     def _rows(self, key: PRNGKey, chains: int, length: int) -> Float[Array, "length chains d"]:
         key_begin, key_rows = jax.random.split(key)

@@ -30,7 +30,7 @@ from jaxsbi.records import Arrays, prior_fingerprint, prior_record, state_arrays
 from jaxsbi.serialization import write_folder
 from jaxsbi.types import Data, Estimator, PRNGKey
 
-KIND, FORMAT_VERSION = "posterior", 2
+KIND, FORMAT_VERSION = "posterior", 3
 
 
 def _static(default: Any = None) -> Any:
@@ -43,7 +43,8 @@ class Posterior:
 
     Methods take `x=`, one observation or a batch with one extra leading axis; without it they use
     `x_o`. `amortised` says whether other observations than x_o are served; `history` is the
-    ledger of the rounds that made it, of the `rounds` that were planned.
+    ledger of the rounds that made it, of the `rounds` that were planned; `start` the estimator of
+    the amortised posterior that it was refined from, if it was.
 
     A kind is a subclass, registered as a dataclass pytree, with
     sample(key, n, x): θ (n, d) or (b, n, d);
@@ -60,6 +61,7 @@ class Posterior:
     graphdef: nnx.GraphDef = _static()
     estimator: Estimator = _static()
     algorithm: Any = _static()
+    start: Estimator | None = _static()
     rounds: int = _static(1)
     amortised: bool = _static(True)
     history: Ledger = _static()
@@ -80,7 +82,10 @@ class Posterior:
     @property
     def bare(self) -> Posterior:
         """Without what no number depends on, so that compiled programs are shared."""
-        return replace(self, x_o=None, masks=None, amortised=True, history=None)
+        return replace(
+            self, x_o=None, moments=None, masks=None, estimator=None, start=None, rounds=1,
+            amortised=True, history=None,
+        )  # fmt: skip
 
     def sample(self, key: PRNGKey, n: int, x: Data | None = None) -> Float[Array, "*b n d"]:
         """θ_i ~ p(θ | x), i < n: (n, d), or (b, n, d) for a batch."""
@@ -169,6 +174,7 @@ class Posterior:
             "prior": record,
             "labels": labels,
             "estimator": self.estimator.spec(),
+            "start": None if self.start is None else self.start.spec(),
             **{f: tree_record(getattr(self.moments, f), f, arrays) for f in Moments._fields},
             "x_o": tree_record(self.x_o, "x_o", arrays),
             "rounds": self.rounds,
