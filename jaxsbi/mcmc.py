@@ -26,7 +26,7 @@ from jaxsbi.types import PRNGKey
 PARTICLES, CROWD = 1024, 16
 """Size of a population, and draws of b for each of its particles."""
 MOVES, THIN = 3, 3
-"""Transitions at each temperature, and between two rows of one chain."""
+"""Transitions at each temperature from the prior on, and between two rows of one chain."""
 TARGET_ESS, ACCEPTANCE, GAIN = 0.5, 0.8, 0.4
 LONGEST, MOST_STEPS = np.pi, 64
 """Trajectories last U(0, π) in units of the population's spread, by so many steps at most."""
@@ -66,6 +66,7 @@ def temper(
     log_likelihood: LogDensity,
     draws: Float[Array, "N d"],
     particles: int = PARTICLES,
+    moves: int = MOVES,
 ) -> Population:
     """Adaptive tempered sequential Monte Carlo, from draws of b to π₁.
 
@@ -106,7 +107,7 @@ def temper(
         def log_density(z: Array) -> Array:
             return log_base(z) + beta * bounded(log_likelihood(z))
 
-        z, step_size = move(key_move, log_density, z, step_size, covariance, MOVES, GAIN)
+        z, step_size = move(key_move, log_density, z, step_size, covariance, moves, GAIN)
         return key, z, beta, log_evidence + gain, step_size, covariance, stages + 1, False
 
     key, key_first, key_order = jax.random.split(key, 3)

@@ -21,6 +21,8 @@ from jaxsbi.posteriors.posterior import Posterior
 from jaxsbi.types import Data, PRNGKey
 
 LEAST_CHAINS = 16
+GUIDED_MOVES = 1
+"""Transitions at each temperature where a guide leads most of the way: each is a trajectory."""
 
 
 @jax.tree_util.register_dataclass
@@ -126,7 +128,7 @@ class ChainPosterior(Posterior):
 
         keys = jax.random.split(key_draws, size)
         draws = mcmc.in_lanes(lambda key: conditional.from_base(key, x), keys)
-        return mcmc.temper(key_temper, log_base, log_lift, draws)
+        return mcmc.temper(key_temper, log_base, log_lift, draws, moves=GUIDED_MOVES)
 
     def _rows(self, key: PRNGKey, chains: int, length: int) -> Float[Array, "length chains d"]:
         key_begin, key_rows = jax.random.split(key)
