@@ -14,6 +14,7 @@ import jax
 import jax.extend.core
 from jax import monitoring
 from jax.tree_util import Partial
+from jaxtyping import PyTree
 
 _STAGES = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
 LARGE = 1 << 20  # bytes of constants that a program may hold
@@ -98,18 +99,29 @@ def lifted(fn: Callable[..., Any], *arguments: Any) -> Partial:
     """
     if isinstance(fn, Partial):
         return Partial(ByIdentity(fn.func), *fn.args, **fn.keywords)
-    return _lifted(ByIdentity(fn), *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arguments))
+    return _traced(fn, *arguments)[0]
+
+
+def outcome(fn: Callable[..., Any], *arguments: Any) -> PyTree[jax.ShapeDtypeStruct]:
+    """Shape and dtype of what `fn` returns, by the same walk through it that lifts it."""
+    if isinstance(fn, Partial):
+        return jax.eval_shape(ByIdentity(fn), *arguments)
+    return _traced(fn, *arguments)[1]
+
+
+def _traced(fn: Callable[..., Any], *arguments: Any) -> tuple[Partial, PyTree]:
+    return _walk(ByIdentity(fn), *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arguments))
 
 
 @lru_cache(maxsize=16)
-def _lifted(fn: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> Partial:
+def _walk(fn: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> tuple[Partial, PyTree]:
     closed, out = jax.make_jaxpr(fn, return_shape=True)(*shapes)
     if sum(getattr(constant, "nbytes", 0) for constant in closed.consts) < LARGE:
-        return Partial(fn)
+        return Partial(fn), out
     tree = jax.tree.structure(out)
 
     def run(constants: list[Any], *arguments: Any) -> Any:
         program = jax.extend.core.jaxpr_as_fun(closed.replace(consts=constants))
         return jax.tree.unflatten(tree, program(*arguments))
 
-    return Partial(run, closed.consts)
+    return Partial(run, closed.consts), out

@@ -108,6 +108,20 @@ def append(simulations: Simulations, rows: Rows, validation_share: float) -> Sim
     )
 
 
+def fill(
+    places: PyTree[Float[Array, "n ..."]],
+    found: Int[Array, ""],
+    rows: PyTree[Float[Array, "m ..."]],
+    keep: Bool[Array, " m"],
+) -> tuple[PyTree[Float[Array, "n ..."]], Int[Array, ""]]:
+    """`places`, of which `found` are taken, with the rows to keep behind them, and how many are
+    taken now; rows for which there is no place are dropped."""
+    n = jax.tree.leaves(places)[0].shape[0]
+    place = jnp.where(keep, found + jnp.cumsum(keep) - 1, n)
+    filled = jax.tree.map(lambda all_, new: all_.at[place].set(new, mode="drop"), places, rows)
+    return filled, jnp.minimum(found + jnp.sum(keep, dtype=jnp.int32), n)
+
+
 def is_valid(x: PyTree[Float[Array, "n ..."]]) -> Bool[Array, " n"]:
     """False for rows whose every entry is NaN: the simulation failed as a whole."""
     leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(x)]

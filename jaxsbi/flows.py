@@ -6,6 +6,7 @@ The context of x does not depend on z, so it is computed once wherever x is not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import distrax
 import jax
@@ -20,6 +21,15 @@ from jaxsbi.types import Data, PRNGKey
 
 BOUND = 5.0
 MAX_LOG_SCALE = 5.0
+
+
+@runtime_checkable
+class Invertible(Protocol):
+    """A density that is a map, given x, of u ~ N(0, I), with both directions and log-slopes."""
+
+    def push(self, u: Array, x: Data) -> tuple[Array, Array]: ...
+
+    def pull(self, z: Array, x: Data) -> tuple[Array, Array]: ...
 
 
 class Flow(nnx.Module):

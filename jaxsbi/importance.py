@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.diagnostics import psis_weights
 from jaxtyping import Array, Float
 
 from jaxsbi.arguments import check_count, check_key
+from jaxsbi.extras import needed
 from jaxsbi.types import PRNGKey
 
 LEAST_ESS, FEW = 10.0, 0.01
@@ -54,7 +54,8 @@ def weigh(theta: Float[Array, "n d"], log_ratio: Float[Array, " n"]) -> Weighted
     log_ratio = jnp.where(jnp.isnan(log_ratio), -jnp.inf, log_ratio)
     lowest = jnp.min(log_ratio, where=jnp.isfinite(log_ratio), initial=jnp.inf)
     finite = jnp.maximum(log_ratio, jnp.where(jnp.isfinite(lowest), lowest, 0.0) - 50.0)
-    smoothed, pareto_k = psis_weights(finite)
+    diagnostics = needed("blackjax.diagnostics", "mcmc", "smoothed weights")
+    smoothed, pareto_k = diagnostics.psis_weights(finite)
     log_weights = jax.nn.log_softmax(jnp.where(jnp.isneginf(log_ratio), -jnp.inf, smoothed))
     ess = jnp.exp(-jax.nn.logsumexp(2 * log_weights))
     evidence = jax.nn.logsumexp(log_ratio) - jnp.log(len(log_ratio))

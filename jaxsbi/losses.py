@@ -33,11 +33,16 @@ def density_loss(
 
 @dataclass(frozen=True)
 class Atomic:
-    """−log [r(z, x) / Σ_a r(z_a, x)], r = q(z | x)/p(z), the z_a being z and others of the buffer.
+    """−log [r(z, x) / Σ_a r(z_a, x)] − P(prior | z) log q(z | x), r = q(z | x)/p(z).
 
-    Which of `atoms` parameters made x? Whatever they were drawn from cancels, if z and the others
-    were drawn from the same: the others are those of any row attempted, valid or not.
-    Greenberg et al. 2019 (arXiv:1905.07488), equation 6.
+    The first term: which of `atoms` parameters z_a, z among them, made x? Whatever they were drawn
+    from cancels, if z and the others were drawn from the same: the others are those of any row
+    attempted, valid or not. Greenberg et al. 2019 (arXiv:1905.07488), equation 6.
+
+    It says nothing of q where no row lies. The second is the maximum likelihood of the first
+    round's rows, as in sbi's combined loss, and keeps q's mass where the prior is; it counts any
+    row by its probability of being the prior's, n_0 p(z) / Σ_r n_r p̃_r(z), since rows of other
+    rounds serve it too.
     """
 
     atoms: int
@@ -53,7 +58,9 @@ class Atomic:
         rows, z = _among_others(key, index, simulations, self.atoms - 1)
         log_q = jax.vmap(jax.vmap(conditional.log_prob, in_axes=(0, None)))(z, rows.x)
         log_ratio = log_q - prior.log_prob_z(z)
-        return jax.nn.logsumexp(log_ratio, axis=1) - log_ratio[:, 0]
+        contrast = jax.nn.logsumexp(log_ratio, axis=1) - log_ratio[:, 0]
+        share = jnp.sum(simulations.filled & (simulations.rows.round == 0)) / simulations.length
+        return contrast - share * jnp.exp(-rows.log_proposal) * log_q[:, 0]
 
 
 def _among_others(

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import NamedTuple
 
-import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.smc.resampling import systematic
-from blackjax.smc.solver import dichotomy
 from jaxtyping import Array, Float, Int
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
+from jaxsbi.extras import needed
 from jaxsbi.types import PRNGKey
 
 PARTICLES, CROWD = 1024, 16
@@ -60,6 +59,11 @@ class Convergence(NamedTuple):
     ess: Float[np.ndarray, " d"]
 
 
+def blackjax(part: str = "blackjax") -> ModuleType:
+    """blackjax, or a part of it; an ImportError that says how to install it."""
+    return needed(part, "mcmc", "chains")
+
+
 def temper(
     key: PRNGKey,
     log_base: LogDensity,
@@ -76,6 +80,8 @@ def temper(
     Del Moral et al. 2006 (JRSS B 68:411); Neal 2011 (Handbook of MCMC, ch. 5).
     """
     dim = draws.shape[1]
+    systematic = blackjax("blackjax.smc.resampling").systematic
+    dichotomy = blackjax("blackjax.smc.solver").dichotomy
     likelihoods = partial(in_lanes, lambda z: bounded(log_likelihood(z)))
 
     def raise_temperature(
@@ -158,13 +164,14 @@ def move(
     γ (a − 0.8) after every transition of `LANES` rows. Otherwise row i depends on (key, i, z_i)
     only.
     """
-    kernel = blackjax.hmc.build_kernel()
+    hmc = blackjax().hmc
+    kernel = hmc.build_kernel()
     n, lanes = z.shape[0], min(LANES, z.shape[0])
     crowd = n if jax.default_backend() != "cpu" and not gain else lanes
 
     def of_crowd(log_step: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
         keys, z = rows
-        states = jax.vmap(partial(blackjax.hmc.init, logdensity_fn=log_density))(z)
+        states = jax.vmap(partial(hmc.init, logdensity_fn=log_density))(z)
 
         def transition(carry: tuple, number: Array) -> tuple[tuple, None]:
             states, log_step = carry

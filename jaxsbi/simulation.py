@@ -17,8 +17,8 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
+from jaxsbi import compilation
 from jaxsbi.arguments import as_theta, check_count, check_key, first_line
-from jaxsbi.compilation import ByIdentity, lifted
 from jaxsbi.hosts import Host, plain_failures
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
@@ -113,7 +113,7 @@ def outcome(simulate: Simulator, dim: int) -> PyTree[jax.ShapeDtypeStruct]:
         )
     theta = jax.ShapeDtypeStruct((dim,), jnp.zeros(()).dtype)
     try:
-        x = jax.eval_shape(ByIdentity(simulate), jax.eval_shape(lambda: jax.random.key(0)), theta)
+        x = compilation.outcome(simulate, jax.eval_shape(lambda: jax.random.key(0)), theta)
     except Exception as error:  # the user's own code: whatever it raises is reported as its failure
         raise ValueError(
             f"simulate(key, theta) must trace under jax.jit for theta of shape ({dim},), but it "
@@ -147,7 +147,9 @@ def run(
     on_host = isinstance(simulate, Host)
     threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" and not on_host else 1
     size = _batch_size(n, batch, threads)
-    simulator = simulate if on_host else lifted(simulate, key, jax.eval_shape(draw, key, 0))
+    simulator = (
+        simulate if on_host else compilation.lifted(simulate, key, jax.eval_shape(draw, key, 0))
+    )
     outcomes = _host_batch if on_host else _simulate_batch
 
     def batch_of(start: int) -> tuple[Array, PyTree[Array]]:

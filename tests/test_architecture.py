@@ -19,6 +19,7 @@ LAYERS = (
         "coordinates",
         "maximum",
         "arguments",
+        "extras",
     ),
     ("priors", "dataset", "bijectors", "gaussians", "mcmc", "importance", "hosts"),
     ("networks", "observations", "records", "simulation", "ensembles"),

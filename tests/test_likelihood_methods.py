@@ -1,5 +1,8 @@
 """NLE and NRE against closed forms, grids and enumeration; chain posteriors as posteriors."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -288,7 +291,7 @@ def test_two_rounds_draw_from_the_posterior_of_the_first():
     [
         (lambda: infer("nle", noisy, PRIOR, algorithm=jaxsbi.nle(trials=3)), "trials must be"),
         (lambda: jaxsbi.nre(atoms=0), "atoms must be an integer"),
-        (lambda: jaxsbi.nre(odds=0.0), "odds must be positive"),
+        (lambda: jaxsbi.nre(odds=0.0), "odds must be a number above 0"),
         (
             lambda: jaxsbi.infer(
                 jax.random.key(0), noisy, PRIOR, algorithm=jaxsbi.nle(), estimator=jaxsbi.mdn()
@@ -304,3 +307,22 @@ def test_two_rounds_draw_from_the_posterior_of_the_first():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_without_blackjax_the_extra_is_named_before_any_simulation(monkeypatch):
+    monkeypatch.setitem(sys.modules, "blackjax", None)
+    runs = []
+
+    def simulate(rng, theta):
+        runs.append(theta)
+        return theta
+
+    host = jaxsbi.host(simulate, output_shape=(2,))
+    with pytest.raises(ImportError, match=r"chains need blackjax: pip install 'jaxsbi\[mcmc\]'"):
+        infer("nre", host, PRIOR, X_O)
+    assert not runs
+
+
+def test_the_core_does_not_import_blackjax():
+    code = "import sys, jaxsbi, jaxsbi.reference; sys.exit('blackjax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

@@ -161,7 +161,7 @@ def test_nuts_and_polya_gamma_gibbs_agree_on_the_spiking_neuron():
         ),
         (
             lambda: reference.smc_abc(jax.random.key(0), noisy, LINE, X_O, quantile=1.5),
-            "quantile must lie",
+            "quantile must be a number between 0 and 1",
         ),
         (
             lambda: reference.rejection_abc(jax.random.key(0), noisy, LINE, X_O, simulations=10),

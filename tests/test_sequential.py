@@ -224,9 +224,9 @@ def test_one_round_without_x_o_serves_all_observations():
     [
         (lambda: jaxsbi.apt(atoms=1), "atoms must be an integer of at least 2"),
         (lambda: infer(jaxsbi.apt(atoms=500)), "atoms must be at most the training's batch_size"),
-        (lambda: jaxsbi.tsnpe(epsilon=0.0), "epsilon must lie between 0 and 1"),
-        (lambda: jaxsbi.tsnpe(epsilon=1.5), "epsilon must lie between 0 and 1"),
-        (lambda: jaxsbi.snpe_b(defensive=1.0), "defensive must lie between 0 and 1"),
+        (lambda: jaxsbi.tsnpe(epsilon=0.0), "epsilon must be a number between 0 and 1"),
+        (lambda: jaxsbi.tsnpe(epsilon="0.1"), "epsilon must be a number between 0 and 1"),
+        (lambda: jaxsbi.snpe_b(defensive=1.0), "defensive must be a number between 0 and 1"),
         (lambda: infer(jaxsbi.snpe_a(), estimator=FLOW), "estimator must be a mixture of Gau"),
         (lambda: infer(jaxsbi.apt(), x_o=None), "x_o must be given: apt refines"),
         (lambda: infer(jaxsbi.apt(), rounds=0), "rounds must be an integer"),

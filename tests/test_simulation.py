@@ -220,3 +220,16 @@ def test_a_method_of_an_object_that_changed_is_traced_anew():
         gain.factor = factor
         theta, x = jaxsbi.simulate(jax.random.key(0), gain.__call__, PRIOR, 3)
         np.testing.assert_array_equal(x, factor * theta)
+
+
+def test_a_simulator_is_traced_twice_in_all():
+    """Once for the shape of x and what it closes over, once for the program."""
+    traced = []
+
+    def simulate(key, theta):
+        traced.append(theta)
+        return theta + jax.random.normal(key, (2,))
+
+    prior = jaxsbi.box([0.0, 0.0], [1.0, 1.0])
+    jaxsbi.simulate(jax.random.key(0), simulate, prior, 16)
+    assert len(traced) == 2

@@ -31,6 +31,7 @@ class APT(Algorithm):
 
     atoms: int = 10
     name: ClassVar[str] = "apt"
+    weighted: ClassVar[bool] = True
 
     def check(self, prior: Prior, estimator: Estimator, training: Any) -> None:
         if isinstance(member_of(estimator), FlowMatching):
@@ -75,8 +76,9 @@ def apt(atoms: int = 10) -> Algorithm:
 
     Later rounds draw from the last round's q(z | x_o). Each row is told apart from `atoms` − 1
     other parameters of the buffer; rows whose simulation failed are among these contrasts, for
-    they were attempted. For `mdn()`, where the prior is N(0, I) in z, the proposal is divided out
-    exactly instead, without atoms.
+    they were attempted. The likelihood of the prior's rows is maximised along with that, so that q
+    does not leave for where no row lies. For `mdn()`, where the prior is N(0, I) in z, the proposal
+    is divided out exactly instead, without atoms.
 
     atoms: at least 2, at most the training's batch_size.
     """

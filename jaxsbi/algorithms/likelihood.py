@@ -119,3 +119,4 @@ class ByLikelihood(Algorithm):
     def check(self, prior: Prior, estimator: object, training: object) -> None:
         if not isinstance(self.trials, bool):
             raise ValueError(f"trials must be True or False, got {self.trials!r}")
+        mcmc.blackjax()  # before any simulation

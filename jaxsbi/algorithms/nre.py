@@ -5,6 +5,7 @@ Contrastive form NRE-C: Miller, Weniger & Forré 2022 (NeurIPS, arXiv:2210.06170
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from jax.tree_util import Partial
 
 from jaxsbi.algorithms.algorithm import Algorithm, Memory
 from jaxsbi.algorithms.likelihood import ByLikelihood
-from jaxsbi.arguments import check_count
+from jaxsbi.arguments import check_count, check_real
 from jaxsbi.dataset import Moments
 from jaxsbi.likelihoods import Ratio
 from jaxsbi.losses import Contrastive
@@ -59,6 +60,5 @@ def nre(*, atoms: int = 10, odds: float = 1.0, trials: bool = False) -> Algorith
     trials: x_o has a leading axis of iid trials, whose ratios are multiplied; a simulation is of
         one trial.
     """
-    if not odds > 0:
-        raise ValueError(f"odds must be positive, got {odds!r}")
-    return NRE(trials=trials, atoms=check_count("atoms", atoms), odds=float(odds))
+    atoms, odds = check_count("atoms", atoms), check_real("odds", odds, 0, math.inf)
+    return NRE(trials=trials, atoms=atoms, odds=odds)

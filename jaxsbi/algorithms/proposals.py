@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from jaxsbi.dataset import fill
 from jaxsbi.gaussians import Gaussians
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
@@ -170,10 +171,8 @@ def pool(key: PRNGKey, proposal: Proposal, n: int) -> Pool:
         keys = jax.random.split(jax.random.fold_in(key, tiles), tile)
         candidates = proposal.draws(keys)
         inside = jax.vmap(proposal.accept)(candidates)
-        place = jnp.where(inside, found + jnp.cumsum(inside) - 1, n)
-        kept_here = jnp.sum(inside, dtype=jnp.int32)
-        z = z.at[place].set(candidates, mode="drop")
-        return z, jnp.minimum(found + kept_here, n), tiles + 1, kept + kept_here
+        z, found = fill(z, found, candidates, inside)
+        return z, found, tiles + 1, kept + jnp.sum(inside, dtype=jnp.int32)
 
     def unfinished(state: tuple) -> Array:
         _, found, tiles, _ = state

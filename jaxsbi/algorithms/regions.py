@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from jaxsbi.flows import Invertible
 from jaxsbi.networks import Constant
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
@@ -85,7 +86,7 @@ class Region:
     def _seen(self, q: nnx.Module, z: Float[Array, " d"]) -> tuple[Array, Array]:
         """log q(z | x_o) − log p(z), and |u|, 0 where q is no flow."""
         log_p = self.prior.log_prob_z(z)
-        if not hasattr(q, "pull"):
+        if not isinstance(q, Invertible):
             return q.log_prob(z, self.x_o) - log_p, jnp.zeros(())
         u, log_det = q.pull(z, self.x_o)
         return jnp.sum(jax.scipy.stats.norm.logpdf(u)) + log_det - log_p, jnp.linalg.norm(u)

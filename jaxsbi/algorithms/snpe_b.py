@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxsbi.algorithms.algorithm import Algorithm, Memory
 from jaxsbi.algorithms.proposals import AtObservation, Defensive, Proposal
+from jaxsbi.arguments import check_real
 from jaxsbi.dataset import Simulations
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
@@ -49,6 +50,4 @@ def snpe_b(defensive: float = 0.2) -> Algorithm:
 
     defensive: the prior's share a, between 0 and 1.
     """
-    if not 0 < defensive < 1:
-        raise ValueError(f"defensive must lie between 0 and 1, got {defensive!r}")
-    return SNPEB(float(defensive))
+    return SNPEB(check_real("defensive", defensive, 0, 1))

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxsbi.algorithms.proposals import Proposal
 from jaxsbi.algorithms.regions import TILE, Region
+from jaxsbi.flows import Invertible
 from jaxsbi.priors import Prior
 from jaxsbi.types import PRNGKey
 
@@ -69,7 +70,7 @@ class TruncatedPrior(Proposal):
 
     @property
     def _of_flow(self) -> bool:
-        return hasattr(self.region.density(self._last), "push")
+        return isinstance(self.region.density(self._last), Invertible)
 
     @property
     def log_mass_of_box(self) -> Float[Array, ""]:

@@ -17,6 +17,7 @@ from jaxsbi.algorithms.algorithm import Algorithm, Memory
 from jaxsbi.algorithms.proposals import Proposal
 from jaxsbi.algorithms.regions import Region, Restricted
 from jaxsbi.algorithms.truncation import TruncatedPrior
+from jaxsbi.arguments import check_real
 from jaxsbi.dataset import Simulations
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
@@ -69,6 +70,4 @@ def tsnpe(epsilon: float = 1e-4) -> Algorithm:
 
     epsilon: the posterior mass given up in each round, between 0 and 1.
     """
-    if not 0 < epsilon < 1:
-        raise ValueError(f"epsilon must lie between 0 and 1, got {epsilon!r}")
-    return TSNPE(float(epsilon))
+    return TSNPE(check_real("epsilon", epsilon, 0, 1))

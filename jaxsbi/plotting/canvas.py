@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxsbi.extras import needed
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,11 +24,7 @@ INK, GREY, BLUE, RED = "#222222", "#D4D4D4", "#0072B2", "#D55E00"
 @contextmanager
 def style():
     """Within it figures are made and saved in the style sheet, whatever the user has set."""
-    try:
-        import matplotlib.style
-    except ImportError as error:
-        raise ImportError("figures need matplotlib: pip install 'jaxsbi[plot]'") from error
-    with matplotlib.style.context(["default", STYLE]):
+    with needed("matplotlib.style", "plot", "figures").context(["default", STYLE]):
         yield
 
 

@@ -14,8 +14,8 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxsbi import simulation
-from jaxsbi.arguments import check_count, check_key
-from jaxsbi.dataset import is_valid, moments
+from jaxsbi.arguments import check_count, check_key, check_real
+from jaxsbi.dataset import fill, is_valid, moments
 from jaxsbi.observations import as_observation, flatten_rows, refuse_batch
 from jaxsbi.priors import Prior
 from jaxsbi.progress import quiet
@@ -98,8 +98,7 @@ def smc_abc(
     x_o = _check(key, simulate, prior, x_o)
     check_count("particles", particles, 2)
     check_count("simulations", simulations, particles)
-    if not 0 < quantile < 1:
-        raise ValueError(f"quantile must lie between 0 and 1, got {quantile!r}")
+    check_real("quantile", quantile, 0, 1)
     key_first, key_later = jax.random.split(key)
     with quiet() as reporter:
         draw = simulation.prior_draw(prior)
@@ -160,19 +159,16 @@ def _generation(
         return proposed, simulate(key_x, prior.to_theta(proposed))
 
     def more(state: tuple) -> tuple:
-        accepted, distances, found, batch = state
+        near, found, batch = state
         keys = jax.random.split(jax.random.fold_in(key, batch), n)
         proposed, x = jax.vmap(propose)(keys)
         distance = _distances(x, x_o, units)
-        near = distance < epsilon
-        place = jnp.where(near, found + jnp.cumsum(near) - 1, n)
-        accepted = accepted.at[place].set(proposed, mode="drop")
-        distances = distances.at[place].set(distance, mode="drop")
-        return accepted, distances, jnp.minimum(found + jnp.sum(near), n), batch + 1
+        near, found = fill(near, found, (proposed, distance), distance < epsilon)
+        return near, found, batch + 1
 
     zero = jnp.zeros((), jnp.int32)
-    accepted, distances, found, batch = jax.lax.while_loop(
-        lambda s: (s[2] < n) & (s[3] < batches), more, (z, jnp.zeros(n), zero, zero)
+    (accepted, distances), found, batch = jax.lax.while_loop(
+        lambda s: (s[1] < n) & (s[2] < batches), more, ((z, jnp.zeros(n)), zero, zero)
     )
     whitened_parents = jax.scipy.linalg.solve_triangular(factor, z.T, lower=True).T
 
