@@ -37,7 +37,7 @@ class Algorithm:
     refines: ClassVar[bool] = False
     """Whether rounds after the first may follow an amortised posterior without its rows."""
     weighted: ClassVar[bool] = False
-    """Whether `weights` reads `log_proposal`, which is computed for such methods only."""
+    """Whether `weights` or `loss` reads `log_proposal`, which is computed for such methods only."""
     models_failures: ClassVar[bool] = False
     """Whether `density` needs p(valid | z), which is learned for such methods."""
     trials: ClassVar[bool] = False
