@@ -41,7 +41,7 @@ class Algorithm:
     compiled: ClassVar[bool] = True
     """Whether the driver compiles `propose`; where not, it calls what is compiled already."""
     weighted: ClassVar[bool] = False
-    """Whether `weights` reads `log_proposal`, which is computed for such methods only."""
+    """Whether `weights` or `loss` reads `log_proposal`, which is computed for such methods only."""
     models_failures: ClassVar[bool] = False
     """Whether `density` needs p(valid | z), which is learned for such methods."""
     trials: ClassVar[bool] = False
