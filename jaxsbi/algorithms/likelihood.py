@@ -33,7 +33,7 @@ class FromChains(Proposal):
         def log_density(z: Array) -> Array:
             return self.posterior.log_density(z, self.posterior.x_o)
 
-        return mcmc.advance(key_move, log_density, self.population, self.population.z[i][None])[0]
+        return mcmc.advance(key_move, log_density, self.population, self.population.z[i][None]).z[0]
 
     def log_ratio(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         likelihood = self.posterior.log_likelihood(z, self.posterior.x_o)
