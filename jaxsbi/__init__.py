@@ -1,6 +1,6 @@
 """jaxsbi: posteriors of mechanistic models from simulations, compiled by JAX throughout."""
 
-from jaxsbi import diagnostics, reference
+from jaxsbi import analysis, diagnostics, reference
 from jaxsbi.algorithms import apt, nle, npe, nre, snpe_a, snpe_b, tsnpe
 from jaxsbi.embeddings import cnn, deepset, mlp, rnn
 from jaxsbi.ensembles import ensemble
@@ -15,6 +15,7 @@ from jaxsbi.training import Training
 __all__ = [
     "Prior",
     "Training",
+    "analysis",
     "apt",
     "box",
     "cnn",

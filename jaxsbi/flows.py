@@ -80,6 +80,12 @@ class Flow(nnx.Module):
         """z ~ q(· | x)."""
         return self.distribution(x).sample(seed=key)
 
+    def sample_and_log_prob(
+        self, key: PRNGKey, x: Data
+    ) -> tuple[Float[Array, " d"], Float[Array, ""]]:
+        """z ~ q(· | x), and log q(z | x) by the way."""
+        return self.distribution(x).sample_and_log_prob(seed=key)
+
 
 def _normal(dim: int) -> distrax.Distribution:
     return distrax.Independent(distrax.Normal(jnp.zeros(dim), jnp.ones(dim)), 1)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
 from jaxsbi.extras import needed
@@ -50,6 +50,19 @@ class Population(NamedTuple):
     step_size: Float[Array, ""]
     covariance: Float[Array, "d d"]
     stages: Int[Array, ""]
+
+
+class Moved(NamedTuple):
+    """z (n, d) after some transitions; the step size; each row's mean acceptance and divergences.
+
+    acceptance: (n,), 0 where a trajectory's energy was not finite. diverging: (n,), whether any
+    trajectory's energy error was beyond bounds.
+    """
+
+    z: Float[Array, "n d"]
+    step_size: Float[Array, ""]
+    acceptance: Float[Array, " n"]
+    diverging: Bool[Array, " n"]
 
 
 class Convergence(NamedTuple):
@@ -113,7 +126,7 @@ def temper(
         def log_density(z: Array) -> Array:
             return log_base(z) + beta * bounded(log_likelihood(z))
 
-        z, step_size = move(key_move, log_density, z, step_size, covariance, moves, GAIN)
+        z, step_size, *_ = move(key_move, log_density, z, step_size, covariance, moves, GAIN)
         return key, z, beta, log_evidence + gain, step_size, covariance, stages + 1, False
 
     key, key_first, key_order = jax.random.split(key, 3)
@@ -137,10 +150,10 @@ def begin(key: PRNGKey, population: Population, chains: int) -> Float[Array, "ch
 
 def advance(
     key: PRNGKey, log_density: LogDensity, population: Population, z: Float[Array, "chains d"]
-) -> Float[Array, "chains d"]:
+) -> Moved:
     """The next row of every chain, `THIN` transitions on. Chain i depends on (key, i)."""
     step_size, covariance = population.step_size, population.covariance
-    return move(key, log_density, z, step_size, covariance, THIN)[0]
+    return move(key, log_density, z, step_size, covariance, THIN)
 
 
 def converged(chains: Float[Array, "length chains d"]) -> Convergence:
@@ -157,8 +170,8 @@ def move(
     covariance: Float[Array, "d d"],
     transitions: int,
     gain: float = 0.0,
-) -> tuple[Float[Array, "n d"], Float[Array, ""]]:
-    """z after some transitions of Hamiltonian Monte Carlo, and the step size.
+) -> Moved:
+    """z after some transitions of Hamiltonian Monte Carlo, the step size, and how they went.
 
     With a gain γ > 0 the step follows the acceptance rate a of the rows before: log ε grows by
     γ (a − 0.8) after every transition of `LANES` rows. Otherwise row i depends on (key, i, z_i)
@@ -182,19 +195,24 @@ def move(
             states, info = jax.vmap(
                 lambda k, s: kernel(k, s, log_density, jnp.exp(log_step), covariance, steps)
             )(now, states)
-            accepted = jnp.mean(jnp.nan_to_num(info.acceptance_rate))
-            return (states, log_step + gain * (accepted - ACCEPTANCE)), None
+            accepted = jnp.nan_to_num(info.acceptance_rate)
+            log_step = log_step + gain * (jnp.mean(accepted) - ACCEPTANCE)
+            return (states, log_step), (accepted, info.is_divergent)
 
         carry = (states, log_step)
-        (states, log_step), _ = jax.lax.scan(transition, carry, jnp.arange(transitions))
-        return log_step, states.position
+        (states, log_step), told = jax.lax.scan(transition, carry, jnp.arange(transitions))
+        accepted, diverged = told
+        return log_step, (states.position, jnp.mean(accepted, axis=0), jnp.any(diverged, axis=0))
 
     padded = -(-n // crowd) * crowd
     index = jnp.arange(padded) % n
     keys = jax.vmap(partial(jax.random.fold_in, key))(index)
     rows = (keys.reshape(-1, crowd), z[index].reshape(-1, crowd, z.shape[1]))
-    log_step, z = jax.lax.scan(of_crowd, jnp.log(step_size), rows)
-    return z.reshape(padded, -1)[:n], jnp.exp(log_step)
+    log_step, (z, acceptance, diverging) = jax.lax.scan(of_crowd, jnp.log(step_size), rows)
+    z, acceptance, diverging = (
+        part.reshape(padded, *part.shape[2:])[:n] for part in (z, acceptance, diverging)
+    )
+    return Moved(z, jnp.exp(log_step), acceptance, diverging)
 
 
 def in_lanes(function: Callable, rows: Array | tuple) -> Array:

@@ -32,7 +32,7 @@ LAYERS = (
     ("algorithms",),
     ("learning", "storage"),
     ("collecting",),
-    ("rounds", "diagnostics", "plotting", "reference"),
+    ("rounds", "diagnostics", "analysis", "plotting", "reference"),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 
@@ -96,7 +96,7 @@ def test_no_pickle_anywhere():
 def test_annotations_tell_the_truth_on_the_main_path():
     """Simulate, infer, evaluate, save and load with every signature of jaxsbi checked."""
     program = """
-import jaxtyping, tempfile, pathlib
+import jaxtyping, pathlib, sys, tempfile
 with jaxtyping.install_import_hook("jaxsbi", "beartype.beartype"):
     import jax, jax.numpy as jnp, jaxsbi
 prior = jaxsbi.box([-1.0, -1.0], [1.0, 1.0])
@@ -116,6 +116,7 @@ theta, x = jaxsbi.simulate(jax.random.key(2), simulate, prior, 200)
 jaxsbi.diagnostics.sbc(jax.random.key(3), posterior, theta, x, samples=20)
 jaxsbi.fit(jax.random.key(4), theta, x, prior, estimator=estimator, training=training,
            progress=False)
+assert not {"arviz", "xarray", "matplotlib", "sklearn"} & set(sys.modules)
 print("checked")
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -4,74 +4,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from constructed import WRONG, Constructed, joint
+from scipy import stats
 
 import jaxsbi
 from jaxsbi import diagnostics
+from jaxsbi.diagnostics.samples import WIDTHS
 
-
-class Gaussian:
-    """θ ~ N(0, I), x ~ N(θ, I); the posterior N(x/2, I/2), made wrong by scale and shift."""
-
-    amortised = True
-    prior = jaxsbi.gaussian([0.0, 0.0], sd=[1.0, 1.0])
-
-    def __init__(self, scale=1.0, shift=0.0):
-        self.sd, self.shift = 0.5**0.5 * scale, shift
-
-    def sample(self, key, n, x):
-        noise = jax.random.normal(key, (x.shape[0], n, 2))
-        return x[:, None] / 2 + self.shift + self.sd * noise
-
-    def log_prob(self, theta, x):
-        return -jnp.sum((theta - x[:, None] / 2 - self.shift) ** 2, axis=-1) / (2 * self.sd**2)
-
-
-def joint(n, seed=0):
-    theta = Gaussian.prior.sample(jax.random.key(seed), n)
-    return theta, theta + jax.random.normal(jax.random.key(seed + 1000), (n, 2))
+KEY = jax.random.key(0)
 
 
 def test_an_exact_posterior_is_called_calibrated():
-    theta, x = joint(1000)
-    found = diagnostics.sbc(jax.random.key(2), Gaussian(), theta, x, samples=199)
+    theta, x = joint(jax.random.key(1), 1000)
+    found = diagnostics.sbc(jax.random.key(2), Constructed(), theta, x, samples=199)
     assert not found.rejected().any()
+    assert found.coverage_p_value > 0.01
     np.testing.assert_allclose(found.coverage(), [0.5, 0.8, 0.95], atol=0.05)
     assert found.verdict.startswith("calibrated")
 
 
-def test_false_alarms_keep_to_their_rate():
-    """At a family-wise level of 10 % about 10 of 100 exact posteriors are rejected."""
-    alarms = 0
-    for seed in range(100):
-        theta, x = joint(100, seed)
-        found = diagnostics.sbc(jax.random.key(seed), Gaussian(), theta, x, samples=99)
-        alarms += found.rejected(0.1).any()
-    assert alarms <= 20
-
-
-@pytest.mark.parametrize(
-    "wrong", [Gaussian(0.7), Gaussian(1.4), Gaussian(1.0, 0.2)], ids=["narrow", "wide", "shifted"]
-)
-def test_a_wrong_posterior_is_rejected(wrong):
-    theta, x = joint(1000)
-    found = diagnostics.sbc(jax.random.key(2), wrong, theta, x, samples=199)
+@pytest.mark.parametrize("kind", ["narrow", "wide", "shifted"])
+def test_a_wrong_posterior_is_not_calibrated(kind):
+    theta, x = joint(jax.random.key(1), 1000)
+    found = diagnostics.sbc(jax.random.key(2), WRONG[kind], theta, x, samples=199)
     assert found.rejected().all()
     assert found.verdict.startswith("not calibrated")
 
 
 def test_coverage_of_a_narrow_posterior_is_too_low_and_of_a_wide_one_too_high():
-    theta, x = joint(1000)
-    narrow = diagnostics.coverage(jax.random.key(0), Gaussian(0.7), theta, x, samples=199)
-    wide = diagnostics.coverage(jax.random.key(0), Gaussian(1.4), theta, x, samples=199)
+    theta, x = joint(jax.random.key(1), 1000)
+    narrow = diagnostics.coverage(KEY, WRONG["narrow"], theta, x, samples=199)
+    wide = diagnostics.coverage(KEY, WRONG["wide"], theta, x, samples=199)
     assert np.all(narrow < [0.45, 0.75, 0.92])
     assert np.all(wide > [0.6, 0.87, 0.96])
 
 
 def test_failed_rows_are_left_out():
-    theta, x = joint(120)
-    found = diagnostics.sbc(
-        jax.random.key(0), Gaussian(), theta, x.at[::3].set(jnp.nan), samples=99
-    )
+    theta, x = joint(jax.random.key(1), 120)
+    found = diagnostics.sbc(KEY, Constructed(), theta, x.at[::3].set(jnp.nan), samples=99)
     assert found.ranks.shape == (80, 2)
 
 
@@ -117,34 +87,73 @@ def test_c2st_of_a_shift_is_that_of_the_best_classifier():
     assert abs(score.mlp - 0.841) < 0.03
 
 
+def test_mmd_of_two_normals_is_that_of_the_kernel():
+    """E k(x, y) of N(0, I) and N(δ, I) in one dimension, one width: closed form."""
+    rng = np.random.default_rng(0)
+    first, second = (stats.zscore(sample) for sample in rng.normal(size=(2, 2000, 1)))
+    second = second + 1.0
+    rows = np.concatenate([first, second])
+    spread = rows.std()
+    median = np.median(((rows - rows.T) / spread)[::7, ::7] ** 2)
+    exact = 0.0
+    for width in WIDTHS:
+        variance = width**2 * median * spread**2
+        peak = np.sqrt(variance / (variance + 2)) / len(WIDTHS)
+        exact += 2 * peak * (1 - np.exp(-1 / (2 * (variance + 2))))
+    found = diagnostics.mmd(first, second, permutations=19)
+    assert found.squared == pytest.approx(exact, rel=0.15)
+    assert found.verdict.startswith("distinguishable")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda t, x: diagnostics.sbc(jax.random.key(0), Gaussian(), t, x, samples=1), "samples"),
-        (lambda t, x: diagnostics.sbc(jax.random.key(0), Gaussian(), t[:, :1], x), "theta must"),
         (
-            lambda t, x: diagnostics.sbc(jax.random.key(0), Gaussian(), t, x[1:]),
+            lambda t, x: diagnostics.sbc(KEY, Constructed(), t, x, samples=1),
+            "samples",
+        ),
+        (lambda t, x: diagnostics.sbc(KEY, Constructed(), t[:, :1], x), "theta must"),
+        (
+            lambda t, x: diagnostics.sbc(KEY, Constructed(), t, x[1:]),
             "x must have one row",
         ),
         (
-            lambda t, x: diagnostics.coverage(jax.random.key(0), Gaussian(), t[1:], x),
+            lambda t, x: diagnostics.coverage(KEY, Constructed(), t[1:], x),
             "x must have one row per row of theta, 19",
         ),
-        (lambda t, x: diagnostics.calibrate(0, Gaussian(), t, x), "key must be a typed key"),
+        (lambda t, x: diagnostics.calibrate(0, Constructed(), t, x), "key must be a typed key"),
         (
-            lambda t, x: diagnostics.sbc(jax.random.key(0), Gaussian(), t, x * jnp.nan),
+            lambda t, x: diagnostics.sbc(KEY, Constructed(), t, x * jnp.nan),
             "x must hold",
         ),
         (
-            lambda t, x: diagnostics.coverage(jax.random.key(0), Gaussian(), t, x, levels=(50,)),
+            lambda t, x: diagnostics.coverage(KEY, Constructed(), t, x, levels=(50,)),
             "levels must be a number between 0 and 1",
         ),
         (lambda t, x: diagnostics.c2st(t, x[:, :1]), "samples must have 2 columns"),
         (lambda t, x: diagnostics.c2st(t * jnp.nan, x), "reference must be a finite"),
+        (lambda t, x: diagnostics.mmd(t, x[:, :1]), "samples must have 2 columns"),
+        (lambda t, x: diagnostics.mmd(t, x, permutations=2), "permutations must be an integer"),
+        (lambda t, x: diagnostics.tarp(KEY, Constructed(), t, x, samples=3), "samples must be"),
+        (lambda t, x: diagnostics.lc2st(KEY, 3, t, x), "posterior must have a prior"),
+        (lambda t, x: diagnostics.lc2st(KEY, Constructed(), t, x), "theta must hold at least 40"),
+        (
+            lambda t, x: diagnostics.lc2st(
+                KEY, Constructed(), jnp.tile(t, (3, 1)), jnp.tile(x, (3, 1))
+            ),
+            "x_o must be given",
+        ),
+        (lambda t, x: diagnostics.misspecification(x[0], x), "x must hold at least 40 valid"),
+        (lambda t, x: diagnostics.misspecification(x[0, :1], jnp.tile(x, (3, 1))), "x_o must"),
+        (
+            lambda t, x: diagnostics.misspecification(x[0], jnp.tile(x, (3, 1)), names=["a"]),
+            "names must be 2 strings",
+        ),
+        (lambda t, x: diagnostics.predictive(x, jnp.tile(x, (3, 1))), "x_o must be one"),
     ],
 )
 def test_bad_input_is_named_in_one_line(call, message):
-    theta, x = joint(20)
+    theta, x = joint(KEY, 20)
     with pytest.raises(ValueError, match=message) as error:
         call(theta, x)
     assert "\n" not in str(error.value)

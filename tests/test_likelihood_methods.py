@@ -75,6 +75,26 @@ def test_chains_converge_and_say_so(posterior):
     assert np.all(judged.ess > 400)
 
 
+def test_arviz_gets_the_chains_and_how_they_went(posterior):
+    pytest.importorskip("arviz")
+    tree = posterior.to_arviz(400)
+    assert tree["posterior"]["a"].sizes == {"chain": 8, "draw": 50}
+    stats = {name: np.asarray(values) for name, values in tree["sample_stats"].items()}
+    theta = np.stack([np.asarray(tree["posterior"][name]) for name in PRIOR.names], axis=-1)
+    np.testing.assert_allclose(
+        stats["lp"].ravel(), posterior.log_prob(theta.reshape(-1, 2)), rtol=1e-3, atol=1e-3
+    )
+    assert 0.6 < stats["acceptance_rate"].mean() <= 1 and not stats["diverging"].any()
+    assert np.ptp(stats["step_size"]) == 0
+
+
+def test_a_likelihoods_posterior_can_be_analysed(posterior):
+    """Independent parameters: the conditional is the marginal, N(0.8 x₂, 0.2)."""
+    given = jaxsbi.analysis.condition(posterior, {"a": 0.5}).grid(60)
+    np.testing.assert_allclose(given.mean, 0.8 * X_O[1], atol=0.1)
+    np.testing.assert_allclose(given.covariance, 0.2, rtol=0.2)
+
+
 def test_a_saved_posterior_draws_the_same_rows(posterior, tmp_path):
     posterior.save(tmp_path / "posterior")
     again = jaxsbi.load(tmp_path / "posterior")

@@ -64,7 +64,7 @@ def test_a_tempered_population_weighs_separate_modes(population):
 def test_chains_keep_the_law_of_the_population_and_forget_their_starts(population):
     found = population(jax.random.key(0), 0)
     log_density = jax.jit(
-        lambda key, z: mcmc.advance(key, lambda z: log_prior(z) + gaussian(z), found, z)
+        lambda key, z: mcmc.advance(key, lambda z: log_prior(z) + gaussian(z), found, z).z
     )
     z, rows = mcmc.begin(jax.random.key(1), found, 256), []
     for i in range(20):

@@ -45,7 +45,7 @@ class FromChains(Proposal):
             return self.posterior.log_density(z, self.x_o)
 
         step_size, covariance = population.step_size, population.covariance
-        return mcmc.move(key_move, log_density, population.z[i], step_size, covariance, 1)[0]
+        return mcmc.move(key_move, log_density, population.z[i], step_size, covariance, 1).z
 
     def log_ratio(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         likelihood = self.posterior.log_likelihood(z, self.x_o)

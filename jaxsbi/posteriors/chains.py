@@ -17,12 +17,15 @@ from jaxsbi import mcmc
 from jaxsbi.arguments import check_count, check_key
 from jaxsbi.guides import Guided
 from jaxsbi.observations import refuse_batch
+from jaxsbi.posteriors.exchange import Drawn
 from jaxsbi.posteriors.posterior import Posterior
 from jaxsbi.types import Data, PRNGKey
 
 LEAST_CHAINS = 16
 GUIDED_MOVES = 1
 """Transitions at each temperature where a guide leads most of the way: each is a trajectory."""
+KEPT_CHAINS = 8
+"""Chains of those draws of which the chains are told apart."""
 
 
 @jax.tree_util.register_dataclass
@@ -59,7 +62,7 @@ class ChainPosterior(Posterior):
                 return self._each(x, lambda one, i: one.sample(jax.random.fold_in(key, i), n))
             return replace(self, x_o=x).sample(key, n)
         chains = min(mcmc.PARTICLES, max(1 << (n - 1).bit_length(), LEAST_CHAINS))
-        rows = self._rows(key, chains, -(-n // chains))
+        rows = self._rows(key, chains, -(-n // chains)).z
         return self.prior.to_theta(rows.reshape(-1, self.prior.dim)[:n])
 
     def log_prob(self, theta: Float[Array, "*n d"], x: Data | None = None) -> Float[Array, "..."]:
@@ -91,7 +94,21 @@ class ChainPosterior(Posterior):
         check_key(key)
         check_count("chains", chains, 2)
         check_count("length", length, 4)
-        return mcmc.converged(self._rows(key, min(chains, mcmc.PARTICLES), length))
+        return mcmc.converged(self._rows(key, min(chains, mcmc.PARTICLES), length).z)
+
+    def drawn(self, key: PRNGKey, n: int, x: Data | None = None) -> Drawn:
+        """n draws or a few more as chains of them, and how each step of a chain went."""
+        one = self if x is None else self.given(x)
+        moved = one._rows(key, KEPT_CHAINS, -(-n // KEPT_CHAINS))
+        theta = jnp.moveaxis(self.prior.to_theta(moved.z), 0, 1)
+        rows = theta.reshape(-1, self.prior.dim)
+        stats = {
+            "lp": one.log_prob(rows).reshape(theta.shape[:2]),
+            "acceptance_rate": moved.acceptance.T,
+            "diverging": moved.diverging.T,
+            "step_size": jnp.tile(moved.step_size, (theta.shape[0], 1)),
+        }
+        return Drawn(theta, stats)
 
     def log_density(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
         """log p(z) + log L(z; x): not normalised."""
@@ -130,14 +147,15 @@ class ChainPosterior(Posterior):
         draws = mcmc.in_lanes(lambda key: conditional.from_base(key, x), keys)
         return mcmc.temper(key_temper, log_base, log_lift, draws, moves=GUIDED_MOVES)
 
-    def _rows(self, key: PRNGKey, chains: int, length: int) -> Float[Array, "length chains d"]:
+    def _rows(self, key: PRNGKey, chains: int, length: int) -> mcmc.Moved:
+        """Rows of chains from the population on: each leaf with an axis (length,) in front."""
         key_begin, key_rows = jax.random.split(key)
         x, population, bare = self._observation(None)[0], self.population, self.bare
         z, rows = mcmc.begin(key_begin, population, chains), []
         for i in range(length):
-            z = _advance(bare, population, jax.random.fold_in(key_rows, i), z, x)
-            rows.append(z)
-        return jnp.stack(rows)
+            rows.append(_advance(bare, population, jax.random.fold_in(key_rows, i), z, x))
+            z = rows[-1].z
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
 
     def _each(self, x: Data, function: object) -> Array:
         """function(posterior of x_i, i) for a batch of observations, one after the other."""
@@ -154,5 +172,5 @@ def _temper(posterior: ChainPosterior, x: Data) -> mcmc.Population:
 @jax.jit
 def _advance(
     posterior: ChainPosterior, population: mcmc.Population, key: PRNGKey, z: Array, x: Data
-) -> Array:
+) -> mcmc.Moved:
     return mcmc.advance(key, lambda z: posterior.log_density(z, x), population, z)

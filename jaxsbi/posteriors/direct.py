@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +38,25 @@ class DirectPosterior(Posterior):
         ]
         return _to_theta(self.prior, jnp.concatenate(parts, axis=-2)[..., :n, :])
 
+    def sample_and_log_prob(
+        self, key: PRNGKey, n: int, x: Data | None = None
+    ) -> tuple[Float[Array, "*b n d"], Float[Array, "*b n"]]:
+        """The draws of `sample` with log p(θ | x) of each, for a flow at little more than those."""
+        if not hasattr(self.conditional, "sample_and_log_prob"):
+            theta = self.sample(key, n, x)
+            return theta, self.log_prob(theta, x)
+        check_key(key)
+        n = check_count("n", n)
+        x, batched = self._observation(x)
+        tile = min(SAMPLE_TILE, 1 << (n - 1).bit_length())
+        tiles = [
+            _draws_and_densities(self.bare, tile, batched, key, x, jnp.asarray(first))
+            for first in range(0, n, tile)
+        ]
+        theta, log_prob = zip(*tiles, strict=True)
+        theta = jnp.concatenate(theta, axis=-2)[..., :n, :]
+        return theta, jnp.concatenate(log_prob, axis=-1)[..., :n]
+
     def log_density(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
         """log q(z | x)."""
         return self.conditional.log_prob(z, x)
@@ -53,10 +74,27 @@ def _draws(
     posterior: DirectPosterior, tile: int, batched: bool, key: PRNGKey, x: Data, first: Array
 ) -> Array:
     """z of the rows from `first` on, a tile of them for each observation."""
+    return _rows(posterior.conditional.sample, tile, batched, key, x, first)
 
-    def rows(key: Array, x: Data) -> Array:
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _draws_and_densities(
+    posterior: DirectPosterior, tile: int, batched: bool, key: PRNGKey, x: Data, first: Array
+) -> tuple[Array, Array]:
+    """θ of those rows, and log p(θ | x)."""
+    prior = posterior.prior
+    one = posterior.conditional.sample_and_log_prob
+    z, log_q = _rows(one, tile, batched, key, x, first)
+    theta = prior.to_theta(z)
+    return theta, log_q + prior.log_prob(theta) - prior.log_prob_z(z)
+
+
+def _rows(one: Callable, tile: int, batched: bool, key: PRNGKey, x: Data, first: Array) -> Any:
+    """one(key, x) of each row of each observation."""
+
+    def rows(key: Array, x: Data) -> Any:
         keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(tile))
-        return jax.vmap(posterior.conditional.sample, in_axes=(0, None))(keys, x)
+        return jax.vmap(one, in_axes=(0, None))(keys, x)
 
     if not batched:
         return rows(key, x)

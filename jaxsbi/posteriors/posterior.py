@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,16 +19,18 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from jaxsbi.arguments import as_theta, check_key
+from jaxsbi.arguments import as_theta, check_count, check_key
 from jaxsbi.dataset import Moments
 from jaxsbi.importance import Weighted, weigh
 from jaxsbi.ledger import Ledger
 from jaxsbi.maximum import maximise
 from jaxsbi.observations import Masks, as_observation, refuse_batch
+from jaxsbi.posteriors.exchange import Drawn, as_arviz
 from jaxsbi.priors import Prior
 from jaxsbi.records import Arrays, prior_fingerprint, prior_record, state_arrays, tree_record
 from jaxsbi.serialization import write_folder
-from jaxsbi.types import Data, Estimator, PRNGKey
+from jaxsbi.simulation import predict
+from jaxsbi.types import Data, Estimator, PRNGKey, Simulator
 
 KIND, FORMAT_VERSION = "posterior", 3
 
@@ -159,6 +161,41 @@ class Posterior:
         theta = self.sample(key, n, x)
         target = _log_target(log_likelihood, self.prior, theta)
         return weigh(theta, target - self.log_prob(theta, x))
+
+    def to_arviz(
+        self,
+        n: int = 1000,
+        *,
+        key: PRNGKey | None = None,
+        simulate: Simulator | None = None,
+        features: Sequence[Any] | None = None,
+        x: Data | None = None,
+    ) -> Any:
+        """n draws as ArviZ keeps them: an InferenceData, from ArviZ 1 on a DataTree.
+
+        Groups: posterior and constant_data (the prior's bounds), a variable for each parameter with
+        its unit; sample_stats; observed_data; and with a simulator posterior_predictive.
+        features: with name and unit, of the numbers of x, such as a model's FEATURES; each is then
+        a variable of its own.
+        """
+        key_draw, key_x = jax.random.split(jax.random.key(0) if key is None else key)
+        observed, batched = self._observation(x)
+        refuse_batch("x", batched)
+        drawn = self.drawn(key_draw, check_count("n", n), x)
+        predicted = None
+        if simulate is not None:
+            rows = drawn.theta.reshape(-1, self.prior.dim)
+            predicted = jax.tree.map(
+                lambda leaf: leaf.reshape(*drawn.theta.shape[:2], *leaf.shape[1:]),
+                predict(key_x, simulate, rows),
+            )
+        record = {"inference_library": "jaxsbi", "algorithm": self.history.algorithm}
+        return as_arviz(self.prior, drawn, observed, predicted, features, record)
+
+    def drawn(self, key: PRNGKey, n: int, x: Data | None = None) -> Drawn:
+        """n draws as one chain of independent ones, with the density of each."""
+        theta = self.sample(key, n, x)
+        return Drawn(theta[None], {"lp": self.log_prob(theta, x)[None]})
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the posterior to a new folder (safetensors and JSON), for `jaxsbi.load`.
