@@ -32,7 +32,7 @@ from experiments.refinement import Refinement, judge
 from experiments.runs import Run, version
 from jaxsbi.diagnostics import Calibration
 from jaxsbi.posteriors import Posterior
-from jaxsbi.training import Diverged
+from jaxsbi.trained import Diverged
 from simulators import hodgkin_huxley as hh
 
 
@@ -190,11 +190,12 @@ def _kept(
     stage: str,
     name: str,
     rounds: int,
-    infer: Callable[[], Posterior],
+    infer: Callable[..., Posterior],
 ) -> Posterior:
     """What `infer` gives, saved under a name; read back if the run has all its rounds already.
 
-    A training that Ctrl-C ended serves this run as it is; the next one trains anew.
+    Simulations and trainings under way are kept too, so that a run that was killed goes on with
+    them. A training that Ctrl-C ended serves this run as it is; the next one goes on with it.
     """
     folder = study.folder / "posterior" / name
     if folder.exists():
@@ -203,7 +204,7 @@ def _kept(
             return posterior
     with study.stage(f"{observation.name}: {stage}"):
         try:
-            posterior = infer()
+            posterior = infer(out=study.folder / "rounds" / name)
         except Diverged as error:
             raise ValueError(
                 f"training for {observation.title}: expected a finite validation loss, came none "
@@ -214,7 +215,7 @@ def _kept(
     posterior.save(folder)
     if not _is_whole(posterior, rounds):
         print("training interrupted: this run goes on with what it has learned, Ctrl-C again "
-              "ends it; the same command trains anew", flush=True)  # fmt: skip
+              "ends it; the same command goes on training", flush=True)  # fmt: skip
     return posterior
 
 

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,9 @@ import numpy as np
 
 from experiments.arguments import cut, why
 from jaxsbi.compilation import compile_clock
+from jaxsbi.fingerprints import differences, in_words, version
 
 SETTINGS, RESULTS, TIMES = "run.json", "results.json", "stages.json"
-SAME = 1e-5  # features of one recording from its trace and from the table agree to 10⁻⁶
-SHOWN = 3
-ABSENT = "absent"
 PACKAGES = ("jaxsbi", "jax", "jaxlib", "flax", "optax", "distrax", "diffrax", "numpyro", "numpy")
 
 
@@ -70,10 +67,9 @@ class Run:
             ) from None
         differing = differences(found, self.settings)
         if differing:
-            more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
-            named = "; ".join(differing[:SHOWN]) + more
             raise ValueError(
-                f"--out {cut(self.folder)} holds another run ({named}); choose another folder"
+                f"--out {cut(self.folder)} holds another run ({in_words(differing)}); choose "
+                "another folder"
             )
         times = self.folder / TIMES
         try:
@@ -121,37 +117,6 @@ class Run:
         return path
 
 
-def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
-    """Where two trees of settings differ, each as "name found, not wanted"."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        return [
-            difference
-            for key in dict.fromkeys([*wanted, *found])
-            for difference in differences(
-                found.get(key, ABSENT), wanted.get(key, ABSENT), f"{name}.{key}".lstrip(".")
-            )
-        ]
-    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
-        return [
-            difference
-            for i, pair in enumerate(zip(found, wanted, strict=True))
-            for difference in differences(*pair, f"{name}[{i}]")
-        ]
-    return [] if _same(found, wanted) else [f"{name} {_short(found)}, not {_short(wanted)}"]
-
-
-def _same(found: Any, wanted: Any) -> bool:
-    if all(isinstance(value, float) for value in (found, wanted)):
-        return math.isclose(found, wanted, rel_tol=SAME, abs_tol=1e-12)
-    return found == wanted
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return "given" if value else "empty"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)[:60]
-
-
 def machine() -> dict[str, Any]:
     """What the numbers were computed on."""
     device = jax.devices()[0]
@@ -176,13 +141,6 @@ def processor() -> str:
 
 def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
-
-
-def version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -2,13 +2,16 @@
 
 from jaxsbi import analysis, diagnostics, reference
 from jaxsbi.algorithms import apt, nle, npe, nre, snpe_a, snpe_b, tsnpe
+from jaxsbi.campaigns import simulate
 from jaxsbi.embeddings import cnn, deepset, mlp, rnn
 from jaxsbi.ensembles import ensemble
 from jaxsbi.estimators import flow_matching, maf, mdn, nsf
+from jaxsbi.fitting import fit
 from jaxsbi.hosts import host
+from jaxsbi.opening import open_store
 from jaxsbi.priors import Prior, box, gaussian
-from jaxsbi.rounds import fit, infer
-from jaxsbi.simulation import predict, simulate
+from jaxsbi.rounds import infer
+from jaxsbi.simulation import predict
 from jaxsbi.storage import load
 from jaxsbi.training import Training
 
@@ -35,6 +38,7 @@ __all__ = [
     "npe",
     "nre",
     "nsf",
+    "open_store",
     "predict",
     "reference",
     "rnn",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxsbi import simulation
 from jaxsbi.algorithms.proposals import TILE, PriorProposal, Proposal, Valid, pool
 from jaxsbi.compilation import compile_clock
 from jaxsbi.dataset import Rows, Simulations, append, is_valid
+from jaxsbi.keeping import Keep
 from jaxsbi.learning import Drawn, Learned, Settings
 from jaxsbi.priors import Prior
 from jaxsbi.types import PRNGKey, Simulator
@@ -38,14 +39,18 @@ def collect(
     n: int,
     learned: Learned | None,
     collected: Collected,
+    keep: Keep | None = None,
 ) -> tuple[Learned | None, Collected, Drawn]:
     """Up to n rows of a round more: fewer where its proposal's set is hardly ever met.
 
     `key_rows` is the campaign's, row i of which draws all it needs from fold_in(key_rows, i).
+    keep: where the rows are kept. Those of a round whose training has begun are read back, and
+    not even drawn again.
     """
     began = time.perf_counter()
     buffer, prior, number = collected.buffer, settings.prior, len(collected.rows)
     first_row, acceptance = int(buffer.length), 1.0
+    noted, kept = _noted(keep, number, first_row)
     with compile_clock() as clock:
         proposal = None
         if learned is None:
@@ -55,18 +60,28 @@ def collect(
             learned, proposal = propose(key_propose, settings, learned)
             if proposal is None:
                 draw = simulation.prior_draw(prior)
+            elif noted is not None:
+                n, acceptance = noted.rows, noted.acceptance
             else:
                 drawn = pool(key_pool, proposal, n)
                 n, acceptance = int(drawn.found), float(drawn.acceptance)
                 draw = simulation.given_draw(prior.to_theta(drawn.z), first_row)
-                collected = collected._replace(
-                    proposals=(*collected.proposals, (proposal, drawn.acceptance))
-                )
+            if proposal is not None:
+                share = (proposal, jnp.asarray(acceptance))
+                collected = collected._replace(proposals=(*collected.proposals, share))
         valid = 0
         if n:
-            theta, x = simulation.run(
-                key_rows, simulate, draw, first_row, n, batch, settings.reporter
-            )
+            if kept is not None:
+                theta, x = kept
+            elif keep is None:
+                theta, x = simulation.run(
+                    key_rows, simulate, draw, first_row, n, batch, settings.reporter
+                )
+            else:
+                theta, x = keep.simulate(
+                    key_rows, simulate, prior, outcome_of(buffer), draw, first_row, n, batch,
+                    settings.reporter,
+                )  # fmt: skip
             rows = new_rows(prior, theta, x, jnp.asarray(number))
             valid = int(jnp.sum(rows.valid))
             buffer = append(buffer, rows, settings.training.validation)
@@ -75,7 +90,22 @@ def collect(
             collected = balanced(collected)
     seconds = time.perf_counter() - began - clock.seconds
     drawn = Drawn(n, valid, acceptance, seconds, clock.seconds, clock.programs)
-    return learned, collected, drawn
+    return learned, collected, drawn if noted is None else noted
+
+
+def outcome_of(buffer: Simulations) -> PyTree[jax.ShapeDtypeStruct]:
+    """Shapes of one x of a buffer."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), buffer.rows.x)
+
+
+def _noted(keep: Keep | None, number: int, first_row: int) -> tuple[Drawn, Any] | tuple[None, None]:
+    """What a round had drawn before an interruption, and its rows, if all of them are there."""
+    found = None if keep is None else keep.drawn(number)
+    if found is None:
+        return None, None
+    noted = Drawn(**found)
+    rows = keep.read(first_row, noted.rows)
+    return (None, None) if rows is None else (noted, jax.tree.map(jnp.asarray, rows))
 
 
 def propose(key: PRNGKey, settings: Settings, learned: Learned) -> tuple[Learned, Proposal | None]:

@@ -87,14 +87,10 @@ def empty(capacity: int, dim: int, x: PyTree[jax.ShapeDtypeStruct]) -> Simulatio
 def append(simulations: Simulations, rows: Rows, validation_share: float) -> Simulations:
     """Rows written behind the last one, each on its side for good.
 
-    Row i is held out if the i-th point of a Weyl sequence falls below the share: any stretch of
-    rows is split in the right proportion. The caller sees to it that the rows fit: a traced
-    length cannot be checked here.
+    The caller sees to it that the rows fit: a traced length cannot be checked here.
     """
     n = rows.valid.shape[0]
-    number = (simulations.length + jnp.arange(n)).astype(jnp.uint32)
-    weyl = number * jnp.uint32(2_654_435_769)  # 2³² / golden ratio, modulo 2³²
-    held_out = weyl < jnp.uint32(validation_share * 2**32)
+    held_out = is_held_out(simulations.length + jnp.arange(n), validation_share)
 
     def put(buffer: Array, new: Array) -> Array:
         return jax.lax.dynamic_update_slice_in_dim(
@@ -122,7 +118,16 @@ def fill(
     return filled, jnp.minimum(found + jnp.sum(keep, dtype=jnp.int32), n)
 
 
-def is_valid(x: PyTree[Float[Array, "n ..."]]) -> Bool[Array, " n"]:
+def is_held_out(number: Int[Array | np.ndarray, " n"], share: float) -> Bool[Array, " n"]:
+    """Whether the i-th point of a Weyl sequence falls below the share.
+
+    Any stretch of rows is split in the right proportion, and a smaller share is part of a larger.
+    """
+    weyl = number.astype(jnp.uint32) * jnp.uint32(2_654_435_769)  # 2³² / golden ratio, modulo 2³²
+    return weyl < jnp.uint32(min(share * 2**32, 2**32 - 1))
+
+
+def is_valid(x: PyTree[Float[Array | np.ndarray, "n ..."]]) -> Bool[Array, " n"]:
     """False for rows whose every entry is NaN: the simulation failed as a whole."""
     leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(x)]
     return jnp.any(~jnp.isnan(jnp.concatenate(leaves, axis=1)), axis=1)

@@ -1,11 +1,13 @@
-"""Descent: epochs of minibatches and their validation, one pure function of its state.
+"""Descent: epochs of minibatches and their validation, pure functions of their state.
 
 The state lives on the device; a slice advances it by K epochs, K traced, so that one compilation
-serves a whole training and all later rounds.
+serves a whole training and all later rounds. Where the rows do not fit into memory an epoch is made
+of passes over parts of them, and closed after the last.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -60,6 +62,116 @@ def is_finished(state: Descent, schedule: Schedule) -> Array:
     return state.epoch >= state.last_phase + schedule.anneal
 
 
+class Steps(NamedTuple):
+    """An epoch under way: weights, their moving average, the optimizer; all losses, all steps."""
+
+    params: PyTree[Array]
+    average: PyTree[Array]
+    optimizer: PyTree[Array]
+    total: Float[Array, ""]
+    number: Int[Array, ""]
+
+
+def first_steps(state: Descent) -> Steps:
+    """The epoch that follows, before its first step."""
+    zero = jnp.zeros((), state.losses.dtype)
+    return Steps(state.params, state.average, state.optimizer, zero, jnp.zeros_like(state.step))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all steps of a training share, within one compiled program.
+
+    weights: how much each row counts, 1 on average; 0 leaves it out.
+    """
+
+    graphdef: nnx.GraphDef
+    constants: PyTree[Array]
+    loss: Loss
+    optimizer: optax.GradientTransformation
+    batch_size: int
+    schedule: Schedule
+    simulations: Simulations
+    weights: Float[Array, " capacity"]
+
+    def mean_loss(
+        self, loss: Loss, params: PyTree, key: PRNGKey, index: Array, weight: Array
+    ) -> Array:
+        conditional = nnx.merge(self.graphdef, params, self.constants)
+        per_row = jnp.where(weight > 0, loss(key, conditional, index, self.simulations), 0.0)
+        return jnp.sum(per_row * self.weights[index]) / jnp.maximum(jnp.sum(weight), 1)
+
+    def batch_of(self, order: Array, batch: Array, length: Array) -> tuple[Array, Array]:
+        position = batch * self.batch_size + jnp.arange(self.batch_size)
+        weight = (position < length).astype(self.weights.dtype)
+        return order[jnp.minimum(position, length - 1)], weight
+
+    def one_pass(
+        self, key: PRNGKey, steps: Steps, state: Descent, train: Array, batches: Array
+    ) -> Steps:
+        """`batches` steps more on the rows to train on, in random order."""
+        into_last = jnp.maximum(state.epoch - state.last_phase, 0)
+        step_size = 1 - into_last / self.schedule.anneal
+        n_train = jnp.sum(train, dtype=jnp.int32)
+        key_order, key_loss = jax.random.split(key)
+        lottery = jax.random.uniform(key_order, train.shape)
+        order = jnp.argsort(jnp.where(train, lottery, 2.0))
+
+        def step(b: Array, steps: Steps) -> Steps:
+            index, weight = self.batch_of(order, b, n_train)
+            value, grads = jax.value_and_grad(partial(self.mean_loss, memberwise(self.loss)))(
+                steps.params, jax.random.fold_in(key_loss, b), index, weight
+            )
+            updates, opt = self.optimizer.update(grads, steps.optimizer, steps.params)
+            kept = 1 - step_size * self.schedule.shrinkage[state.rung]
+            params = jax.tree.map(lambda p, u: kept * p + step_size * u, steps.params, updates)
+            # a young average forgets its start
+            count = state.step + steps.number
+            forget = 1 - jnp.minimum(self.schedule.average, (1 + count) / (10 + count))
+            average = jax.tree.map(lambda a, p: a + forget * (p - a), steps.average, params)
+            return Steps(params, average, opt, steps.total + value, steps.number + 1)
+
+        return jax.lax.fori_loop(0, batches, step, steps)
+
+    def validate(self, key: PRNGKey, params: PyTree, order: Array, length: Array) -> Array:
+        """The mean loss of the first `length` rows of `order`."""
+
+        def add(b: Array, total: Array) -> Array:
+            index, weight = self.batch_of(order, b, length)
+            value = self.mean_loss(self.loss, params, jax.random.fold_in(key, b), index, weight)
+            return total + value * jnp.sum(weight)
+
+        whole = -(-length // self.batch_size)
+        total = jax.lax.fori_loop(0, whole, add, jnp.zeros((), self.weights.dtype))
+        return total / length
+
+    def closed(self, state: Descent, steps: Steps, held_out_loss: Array) -> Descent:
+        """The state after an epoch: whether it was the best, and how the next one goes on."""
+        improved = held_out_loss < state.best_loss
+        best = _choose(improved, steps.average, state.best)
+        stalled = jnp.where(improved, 0, state.stalled + 1)
+        best_rung = jnp.where(improved, state.rung, state.best_rung)
+        stuck = (stalled >= self.schedule.patience) & (state.epoch + 1 < state.last_phase)
+        ends = stuck & (state.rung >= self.schedule.last_rung)
+        rung = jnp.where(ends, best_rung, state.rung + stuck)
+        params, average = _choose(stuck, (best, best), (steps.params, steps.average))
+        losses = jnp.stack([steps.total / steps.number, held_out_loss])
+        return Descent(
+            params=params,
+            average=average,
+            optimizer=steps.optimizer,
+            step=state.step + steps.number,
+            rung=rung,
+            best=best,
+            best_rung=best_rung,
+            best_loss=jnp.where(improved, held_out_loss, state.best_loss),
+            epoch=state.epoch + 1,
+            stalled=jnp.where(stuck, 0, stalled),
+            last_phase=jnp.where(ends, state.epoch + 1, state.last_phase),
+            losses=state.losses.at[state.epoch].set(losses),
+        )
+
+
 @partial(jax.jit, static_argnames=("graphdef", "optimizer", "batch_size"))
 def advance(
     key: PRNGKey,
@@ -76,99 +188,78 @@ def advance(
 ) -> Descent:
     """Up to `epochs` further epochs: a pure function of its arguments.
 
-    weights: how much each row counts, 1 on average; 0 leaves it out.
-
     Epoch e shuffles with `fold_in(key, e)`, so that slices of any length give the same weights.
     """
-    batch_size = min(batch_size, simulations.capacity)
+    size = min(batch_size, simulations.capacity)
+    task = Task(graphdef, constants, loss, optimizer, size, schedule, simulations, weights)
     train = (weights > 0) & ~simulations.validation
     held_out = (weights > 0) & simulations.validation
     n_train, n_held_out = (jnp.sum(rows, dtype=jnp.int32) for rows in (train, held_out))
-    batches = jnp.maximum(jnp.minimum(n_train, schedule.epoch_rows) // batch_size, 1)
-    passes = -(-LEAST_STEPS // jnp.maximum(n_train // batch_size, 1))
+    batches = jnp.maximum(jnp.minimum(n_train, schedule.epoch_rows) // size, 1)
+    passes = -(-LEAST_STEPS // jnp.maximum(n_train // size, 1))
     held_out_order = jnp.argsort(~held_out, stable=True)
 
-    def mean_loss(loss: Loss, params: PyTree, key: PRNGKey, index: Array, weight: Array) -> Array:
-        conditional = nnx.merge(graphdef, params, constants)
-        per_row = jnp.where(weight > 0, loss(key, conditional, index, simulations), 0.0)
-        return jnp.sum(per_row * weights[index]) / jnp.maximum(jnp.sum(weight), 1)
-
-    def batch_of(order: Array, batch: Array, length: Array) -> tuple[Array, Array]:
-        position = batch * batch_size + jnp.arange(batch_size)
-        weight = (position < length).astype(state.losses.dtype)
-        return order[jnp.minimum(position, length - 1)], weight
-
-    def train_epoch(key: PRNGKey, state: Descent) -> tuple[tuple[PyTree, ...], Array]:
-        into_last = jnp.maximum(state.epoch - state.last_phase, 0)
-        step_size = 1 - into_last / schedule.anneal
-
-        def one_pass(number: Array, carry: tuple) -> tuple:
-            key_order, key_loss = jax.random.split(jax.random.fold_in(key, number))
-            lottery = jax.random.uniform(key_order, train.shape)
-            order = jnp.argsort(jnp.where(train, lottery, 2.0))
-
-            def step(b: Array, carry: tuple) -> tuple:
-                (params, average, opt), total = carry
-                index, weight = batch_of(order, b, n_train)
-                value, grads = jax.value_and_grad(partial(mean_loss, memberwise(loss)))(
-                    params, jax.random.fold_in(key_loss, b), index, weight
-                )
-                updates, opt = optimizer.update(grads, opt, params)
-                kept = 1 - step_size * schedule.shrinkage[state.rung]
-                params = jax.tree.map(lambda p, u: kept * p + step_size * u, params, updates)
-                # a young average forgets its start
-                count = state.step + number * batches + b
-                forget = 1 - jnp.minimum(schedule.average, (1 + count) / (10 + count))
-                average = jax.tree.map(lambda a, p: a + forget * (p - a), average, params)
-                return (params, average, opt), total + value
-
-            return jax.lax.fori_loop(0, batches, step, carry)
-
-        zero = jnp.zeros((), state.losses.dtype)
-        start = (state.params, state.average, state.optimizer)
-        weights, total = jax.lax.fori_loop(0, passes, one_pass, (start, zero))
-        return weights, total / (passes * batches)
-
-    def validate(key: PRNGKey, params: PyTree) -> Array:
-        def add(b: Array, total: Array) -> Array:
-            index, weight = batch_of(held_out_order, b, n_held_out)
-            value = mean_loss(loss, params, jax.random.fold_in(key, b), index, weight)
-            return total + value * jnp.sum(weight)
-
-        whole = -(-n_held_out // batch_size)
-        total = jax.lax.fori_loop(0, whole, add, jnp.zeros((), state.losses.dtype))
-        return total / n_held_out
-
     def epoch(state: Descent) -> Descent:
-        weights, train_loss = train_epoch(jax.random.fold_in(key, state.epoch), state)
-        params, average, opt = weights
+        key_epoch = jax.random.fold_in(key, state.epoch)
+
+        def one_pass(number: Array, steps: Steps) -> Steps:
+            return task.one_pass(
+                jax.random.fold_in(key_epoch, number), steps, state, train, batches
+            )
+
+        steps = jax.lax.fori_loop(0, passes, one_pass, first_steps(state))
         # the same contrasts in every epoch, so that validation losses can be compared
-        held_out_loss = validate(key, average)
-        improved = held_out_loss < state.best_loss
-        best = _choose(improved, average, state.best)
-        stalled = jnp.where(improved, 0, state.stalled + 1)
-        best_rung = jnp.where(improved, state.rung, state.best_rung)
-        stuck = (stalled >= schedule.patience) & (state.epoch + 1 < state.last_phase)
-        ends = stuck & (state.rung >= schedule.last_rung)
-        rung = jnp.where(ends, best_rung, state.rung + stuck)
-        params, average = _choose(stuck, (best, best), (params, average))
-        return Descent(
-            params=params,
-            average=average,
-            optimizer=opt,
-            step=state.step + passes * batches,
-            rung=rung,
-            best=best,
-            best_rung=best_rung,
-            best_loss=jnp.where(improved, held_out_loss, state.best_loss),
-            epoch=state.epoch + 1,
-            stalled=jnp.where(stuck, 0, stalled),
-            last_phase=jnp.where(ends, state.epoch + 1, state.last_phase),
-            losses=state.losses.at[state.epoch].set(jnp.stack([train_loss, held_out_loss])),
+        return task.closed(
+            state, steps, task.validate(key, steps.average, held_out_order, n_held_out)
         )
 
     stop = state.epoch + epochs
     return jax.lax.while_loop(lambda s: (s.epoch < stop) & ~is_finished(s, schedule), epoch, state)
+
+
+@partial(jax.jit, static_argnames=("graphdef", "optimizer", "batch_size"))
+def pass_over(
+    key: PRNGKey,
+    graphdef: nnx.GraphDef,
+    constants: PyTree[Array],
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    state: Descent,
+    steps: Steps,
+    simulations: Simulations,
+    weights: Float[Array, " capacity"],
+    schedule: Schedule,
+) -> Steps:
+    """One pass of an epoch over a part of the rows, those of `simulations` that train."""
+    size = min(batch_size, simulations.capacity)
+    task = Task(graphdef, constants, loss, optimizer, size, schedule, simulations, weights)
+    train = (weights > 0) & ~simulations.validation
+    batches = jnp.maximum(jnp.sum(train, dtype=jnp.int32) // size, 1)
+    return task.one_pass(key, steps, state, train, batches)
+
+
+@partial(jax.jit, static_argnames=("graphdef", "optimizer", "batch_size"))
+def close_epoch(
+    key: PRNGKey,
+    graphdef: nnx.GraphDef,
+    constants: PyTree[Array],
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    state: Descent,
+    steps: Steps,
+    simulations: Simulations,
+    weights: Float[Array, " capacity"],
+    schedule: Schedule,
+) -> Descent:
+    """The end of an epoch of passes: its weights validated on the rows held out."""
+    size = min(batch_size, simulations.capacity)
+    task = Task(graphdef, constants, loss, optimizer, size, schedule, simulations, weights)
+    held_out = (weights > 0) & simulations.validation
+    order = jnp.argsort(~held_out, stable=True)
+    n = jnp.sum(held_out, dtype=jnp.int32)
+    return task.closed(state, steps, task.validate(key, steps.average, order, n))
 
 
 def _choose(take_first: Array, first: PyTree, second: PyTree) -> PyTree:

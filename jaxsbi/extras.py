@@ -12,4 +12,6 @@ def needed(module: str, extra: str, purpose: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ImportError(f"{purpose} need {package}: pip install 'jaxsbi[{extra}]'") from error
+        raise ImportError(
+            f"{package} is needed for {purpose}, and not installed: pip install 'jaxsbi[{extra}]'"
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -13,15 +14,18 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from jaxsbi import observations
+from jaxsbi import observations, streaming
 from jaxsbi.algorithms import Algorithm
 from jaxsbi.algorithms.algorithm import Memory
+from jaxsbi.checkpoints import Checkpoint
 from jaxsbi.dataset import Moments, Simulations, moments
 from jaxsbi.ledger import Ledger, Round
 from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter
-from jaxsbi.training import Course, Trained, Training, train
+from jaxsbi.streaming import Source
+from jaxsbi.trained import Trained
+from jaxsbi.training import Course, Training, train
 from jaxsbi.types import Data, Estimator, PRNGKey
 from jaxsbi.validity import Judged, Validity, learn_validity
 
@@ -92,8 +96,14 @@ def learn(
     buffer: Simulations,
     before: Learned | None,
     drawn: Drawn,
+    keep: Callable[[str], Checkpoint] | None = None,
+    source: Source | None = None,
 ) -> Learned:
-    """One round's training, from the round before (None in the first)."""
+    """One round's training, from the round before (None in the first).
+
+    keep: where the checkpoints of the round's trainings lie, by what is trained.
+    source: the store that `buffer` is a sample of, where its rows do not fit into memory.
+    """
     algorithm, prior, first = settings.algorithm, settings.prior, before is None
     key_init, key_train, key_validity = jax.random.split(key, 3)
     memory = None if first else before.memory
@@ -103,7 +113,7 @@ def learn(
         weights = _weights(algorithm, memory, prior, buffer)
     used = (weights > 0) & buffer.rows.valid
     _check_enough(buffer, used)
-    masks = observations.patterns(buffer.rows.x, used)
+    masks = observations.patterns(buffer.rows.x, used) if source is None else source.masks
     unlearned = first or before.conditional is None
     scale = moments(buffer.rows.x, used) if unlearned else before.posterior.moments
     if settings.x_o is not None:
@@ -116,11 +126,13 @@ def learn(
     if first:
         memory = algorithm.memory(conditional, prior, settings.x_o, settings.rounds)
     loss = algorithm.first_loss() if first else algorithm.loss(memory, prior)
-    trained = train(
+    descend = train if source is None else partial(streaming.train, source)
+    trained = descend(
         key_train, conditional, loss, buffer, weights, settings.training, settings.reporter,
         _course(settings, None if fresh else before, drawn),
+        None if keep is None else keep("density"),
     )  # fmt: skip
-    judged = _judge(key_validity, settings, buffer, before)
+    judged = _judge(key_validity, settings, buffer, before, keep)
     validity = None if judged is None else judged.model
     history = Ledger(algorithm.name, () if first else before.posterior.history.rounds)
     lost = 0.0 if judged is None else judged.lost
@@ -135,7 +147,7 @@ def learn(
         start=settings.start,
         rounds=settings.rounds,
         amortised=not algorithm.sequential or first,
-        history=history.with_round(_round(trained, drawn, np.asarray(weights), lost)),
+        history=history.with_round(_round(trained, drawn, np.asarray(weights), lost, source)),
     )
     remark = algorithm.remark(trained.conditional, memory, settings.x_o)
     if remark:
@@ -157,7 +169,11 @@ def _course(settings: Settings, before: Learned | None, drawn: Drawn) -> Course:
 
 
 def _judge(
-    key: PRNGKey, settings: Settings, buffer: Simulations, before: Learned | None
+    key: PRNGKey,
+    settings: Settings,
+    buffer: Simulations,
+    before: Learned | None,
+    keep: Callable[[str], Checkpoint] | None,
 ) -> Judged | None:
     """The validity model, where it is needed."""
     failures = bool(jnp.any(buffer.filled & ~buffer.rows.valid))
@@ -166,7 +182,8 @@ def _judge(
     if not failures or not (settings.avoid_failures or settings.algorithm.models_failures):
         return None
     model = None if before is None else before.validity
-    return learn_validity(key, model, buffer, settings.reporter)
+    checkpoint = None if keep is None else keep("validity")
+    return learn_validity(key, model, buffer, settings.reporter, checkpoint)
 
 
 def _init(key: PRNGKey, settings: Settings, scale: Moments) -> nnx.Module:
@@ -193,12 +210,15 @@ def _check_enough(buffer: Simulations, used: Array) -> None:
         )
 
 
-def _round(trained: Trained, drawn: Drawn, weights: np.ndarray, lost: float) -> Round:
+def _round(
+    trained: Trained, drawn: Drawn, weights: np.ndarray, lost: float, source: Source | None
+) -> Round:
+    effective = float(np.sum(weights) ** 2 / np.sum(weights**2))
     return Round(
         drawn=drawn.rows,
         valid=drawn.valid,
-        used=int(np.sum(weights > 0)),
-        effective=float(np.sum(weights) ** 2 / np.sum(weights**2)),
+        used=int(np.sum(weights > 0)) if source is None else drawn.valid,
+        effective=effective if source is None else float(drawn.valid),
         acceptance=drawn.acceptance,
         lost=lost,
         simulate_seconds=drawn.seconds,

@@ -77,6 +77,10 @@ class Reporter:
         self._table.add_row(*cells.values())
         self._live.refresh()
 
+    def say(self, text: str) -> None:
+        """One line, once."""
+        self._line(text)
+
     def _line(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
 
@@ -91,6 +95,9 @@ class _Quiet(Reporter):
     def row(self, cells: dict[str, str]) -> None:
         pass
 
+    def say(self, text: str) -> None:
+        pass
+
 
 def quiet() -> Reporter:
     """A reporter that says nothing."""
@@ -98,16 +105,18 @@ def quiet() -> Reporter:
 
 
 class Interrupt:
-    """Whether Ctrl-C was pressed since the loop began."""
+    """Whether Ctrl-C was pressed since the loop began, and whether the system asked it to end."""
 
     requested = False
+    terminated = False
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Interrupt]:
+def deferred_interrupt(terminable: bool = False) -> Iterator[Interrupt]:
     """Within the block the first Ctrl-C only sets `requested`; the second one raises.
 
-    Outside the main thread, where signals cannot be caught, it never is.
+    terminable: so does SIGTERM, which sets `terminated` too and is raised as SystemExit behind the
+    block. Outside the main thread, where signals cannot be caught, nothing is ever set.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
@@ -115,12 +124,35 @@ def deferred_interrupt() -> Iterator[Interrupt]:
         return
 
     def on_signal(number: int, frame: object) -> None:
-        if interrupt.requested:
+        if number == signal.SIGTERM:
+            interrupt.terminated = True
+        elif interrupt.requested:
             raise KeyboardInterrupt
         interrupt.requested = True
 
-    previous = signal.signal(signal.SIGINT, on_signal)
+    numbers = (signal.SIGINT, signal.SIGTERM) if terminable else (signal.SIGINT,)
+    previous = [signal.signal(number, on_signal) for number in numbers]
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
+    if interrupt.terminated:
+        raise SystemExit(128 + signal.SIGTERM)
+
+
+@contextmanager
+def termination() -> Iterator[None]:
+    """Within the block SIGTERM is raised as SystemExit, so that what is done is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

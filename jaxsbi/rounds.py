@@ -1,28 +1,33 @@
-"""The driver: rounds of simulate → train → propose, and fits to simulations that exist already."""
+"""The driver: rounds of simulate → train → propose."""
 
 from __future__ import annotations
 
+import os
 import warnings
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from jaxsbi import observations, simulation
 from jaxsbi.algorithms import Algorithm, npe
 from jaxsbi.algorithms.npe import NPE
 from jaxsbi.arguments import check_count, check_estimator, check_key
-from jaxsbi.collecting import Collected, collect, new_rows
-from jaxsbi.dataset import append, empty
+from jaxsbi.collecting import Collected, collect
+from jaxsbi.dataset import empty
 from jaxsbi.estimators import nsf
-from jaxsbi.learning import Drawn, Learned, Settings, begin, learn
+from jaxsbi.fingerprints import name_of, of_simulator, tree_digest
+from jaxsbi.keeping import Keep, keeping, settings_of
+from jaxsbi.learning import Learned, Settings, begin, learn
 from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
 from jaxsbi.records import check_fingerprint, prior_fingerprint
 from jaxsbi.simulation import check_prior
-from jaxsbi.training import Diverged, Training
+from jaxsbi.trained import Diverged
+from jaxsbi.training import Training
 from jaxsbi.types import Data, Estimator, PRNGKey, Simulator
 
 
@@ -41,6 +46,7 @@ def infer(
     warm_start: bool = True,
     avoid_failures: bool = False,
     batch: int | None = None,
+    out: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Posterior:
     """The posterior p(θ | x_o) of a simulator, from simulations alone.
@@ -58,6 +64,8 @@ def infer(
     avoid_failures: whether later rounds leave out the θ whose simulation a learned model expects to
         fail; it keeps 99 % of the valid ones, and the ledger has the share that was lost.
     batch: rows simulated in one compiled call (speed and memory only).
+    out: a folder that keeps simulations and trainings under way. After an interruption, of any
+        kind, the same call goes on there and ends in the same bits; another one is refused.
     Ctrl-C ends the training under way with its best weights, and a later round with the posterior
     of the last finished one; so does, with a warning, a later round whose simulations all fail or
     whose training diverges.
@@ -69,96 +77,86 @@ def infer(
         estimator = start.estimator if estimator is None else estimator
     estimator = nsf() if estimator is None else estimator
     training = Training() if training is None else training
-    _check_kinds(prior, algorithm, estimator, training)
+    check_kinds(prior, algorithm, estimator, training)
     check_key(key)
     budget = _budget(rounds, simulations)
     struct = simulation.outcome(simulate, prior.dim)
     if start is not None:
         _check_same_outcome(simulate, struct, start)
     if x_o is not None:
-        x_o = _single(x_o, struct, algorithm.trials)
+        x_o = single(x_o, struct, algorithm.trials)
     elif algorithm.sequential and (rounds > 1 or start is not None):
         raise ValueError(
             f"x_o must be given: {algorithm.name} refines its posterior for one observation; "
             "leave it out for one round, or with jaxsbi.npe() only"
         )
-    collected = Collected(empty(sum(budget), prior.dim, struct))
-    learned: Learned | None = None
-    before = 0 if start is None else 1
-    key_rows, key_rounds = jax.random.split(key)
-    with Reporter() if progress else quiet() as reporter:
+    run = {} if out is None else settings_of(
+        "infer", key, prior, algorithm, estimator, training, x_o,
+        simulator=of_simulator(simulate, prior.dim, struct), name=name_of(simulate),
+        rounds=rounds, simulations=budget, warm_start=warm_start, avoid_failures=avoid_failures,
+        start=None if start is None else tree_digest((start.params, start.constants)),
+    )  # fmt: skip
+    with keeping(out, run) as keep, Reporter() if progress else quiet() as reporter:
+        of_start = None if start is None else start.estimator
+        found = None if keep is None else keep.finished(prior, estimator, of_start)
+        if found is not None:
+            return found
         settings = Settings(
-            algorithm, estimator, training, prior, x_o, None if start is None else start.estimator,
-            before + rounds, warm_start, avoid_failures, reporter,
+            algorithm, estimator, training, prior, x_o, of_start, rounds + (start is not None),
+            warm_start, avoid_failures, reporter,
         )  # fmt: skip
-        if start is not None:
-            learned, collected = begin(start, settings), collected._replace(rows=(0,))
-        for r, n in enumerate(budget, before):
-            key_collect, key_learn = jax.random.split(jax.random.fold_in(key_rounds, r))
-            try:
-                learned, collected, drawn = collect(
-                    key_collect, key_rows, settings, simulate, batch, n, learned, collected
-                )
-                if learned is not None and not drawn.valid:
-                    failed = f"all of its {drawn.rows:,} simulations failed"
-                    _warn_of_the_end(r, failed if drawn.rows else "no draw was accepted")
-                    break
-                learned = learn(key_learn, settings, collected.buffer, learned, drawn)
-                reporter.row(learned.posterior.history[-1].cells(r + 1))
-            except KeyboardInterrupt:
-                if learned is None:
-                    raise
-                reporter.update("round", 1.0, f"interrupted: the posterior of round {r} is kept")
-                break
-            except Diverged as error:
-                if learned is None:
-                    raise
-                _warn_of_the_end(r, str(error))
-                break
-            if learned.posterior.history[-1].interrupted:
-                break
-    return learned.posterior
-
-
-def fit(
-    key: PRNGKey,
-    theta: Array,
-    x: PyTree[Array],
-    prior: Prior,
-    *,
-    x_o: Data | None = None,
-    algorithm: Algorithm | None = None,
-    estimator: Estimator | None = None,
-    training: Training | None = None,
-    progress: bool = True,
-) -> Posterior:
-    """The amortised posterior from simulations that exist already: θ (n, d) ~ prior and x (n, …).
-
-    The rows must come from the prior: rows of another proposal would be taken for its own. Rows of
-    nothing but NaN count as failed simulations and are dropped; a NaN in a row marks an undefined
-    feature. Raises ValueError for rows that do not fit each other or the prior.
-    """
-    algorithm = npe() if algorithm is None else algorithm
-    estimator = nsf() if estimator is None else estimator
-    training = Training() if training is None else training
-    _check_kinds(prior, algorithm, estimator, training)
-    check_key(key)
-    theta, x = observations.as_joint_rows(theta, x, prior)
-    n = theta.shape[0]
-    key_order, key_train = jax.random.split(key)
-    order = jax.random.permutation(key_order, n)
-    theta, x = jax.tree.map(lambda leaf: leaf[order], (theta, x))
-    struct = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
-    if x_o is not None:
-        x_o = _single(x_o, struct, algorithm.trials)
-    rows = new_rows(prior, theta, x, jnp.asarray(0))
-    buffer = append(empty(n, prior.dim, struct), rows, training.validation)
-    drawn = Drawn(n, int(jnp.sum(rows.valid)), 1.0, 0.0, 0.0, 0)
-    with Reporter() if progress else quiet() as reporter:
-        settings = Settings(
-            algorithm, estimator, training, prior, x_o, None, 1, True, False, reporter
+        collected = Collected(empty(sum(budget), prior.dim, struct))
+        posterior, whole = _all_rounds(
+            key, settings, simulate, batch, budget, start, collected, keep
         )
-        return learn(key_train, settings, buffer, None, drawn).posterior
+        if keep is not None and whole:
+            keep.finish(posterior)
+    return posterior
+
+
+def _all_rounds(
+    key: PRNGKey,
+    settings: Settings,
+    simulate: Simulator,
+    batch: int | None,
+    budget: list[int],
+    start: Posterior | None,
+    collected: Collected,
+    keep: Keep | None,
+) -> tuple[Posterior, bool]:
+    """The last round's posterior, and whether it is the last word: nobody pressed Ctrl-C."""
+    learned: Learned | None = None
+    reporter, before = settings.reporter, 0
+    if start is not None:
+        learned, collected, before = begin(start, settings), collected._replace(rows=(0,)), 1
+    key_rows, key_rounds = jax.random.split(key)
+    for r, n in enumerate(budget, before):
+        key_collect, key_learn = jax.random.split(jax.random.fold_in(key_rounds, r))
+        try:
+            learned, collected, drawn = collect(
+                key_collect, key_rows, settings, simulate, batch, n, learned, collected, keep
+            )
+            if learned is not None and not drawn.valid:
+                failed = f"all of its {drawn.rows:,} simulations failed"
+                _warn_of_the_end(r, failed if drawn.rows else "no draw was accepted")
+                break
+            history = None if learned is None else learned.posterior.history
+            checkpoints = None if keep is None else partial(keep.training, r, history, drawn)
+            learned = learn(key_learn, settings, collected.buffer, learned, drawn, checkpoints)
+            reporter.row(learned.posterior.history[-1].cells(r + 1))
+        except KeyboardInterrupt:
+            if learned is None:
+                raise
+            reporter.update("round", 1.0, f"interrupted: the posterior of round {r} is kept")
+            return learned.posterior, False
+        except Diverged as error:
+            if learned is None:
+                raise
+            _warn_of_the_end(r, str(error))
+            break
+        if learned.posterior.history[-1].interrupted:
+            return learned.posterior, False
+    return learned.posterior, True
 
 
 def _warn_of_the_end(number: int, why: str) -> None:
@@ -198,7 +196,8 @@ def _check_same_outcome(simulate: Simulator, struct: PyTree, start: Posterior) -
         )
 
 
-def _single(x_o: Any, like: PyTree, trials: bool) -> Data:
+def single(x_o: Any, like: PyTree, trials: bool) -> Data:
+    """x_o as arrays like one x; a ValueError for anything else, a batch among it."""
     x_o, batched = observations.as_observation("x_o", x_o, like, trials=trials)
     if batched:
         raise ValueError(
@@ -218,7 +217,8 @@ def _budget(rounds: int, simulations: Any) -> list[int]:
     return [check_count("simulations", n) for n in each]
 
 
-def _check_kinds(prior: Any, algorithm: Any, estimator: Any, training: Any) -> None:
+def check_kinds(prior: Any, algorithm: Any, estimator: Any, training: Any) -> None:
+    """A ValueError unless each is of its kind and they go together."""
     check_prior(prior)
     if not isinstance(algorithm, Algorithm):
         raise ValueError(f"algorithm must be a value such as jaxsbi.npe(), got {algorithm!r}")

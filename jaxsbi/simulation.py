@@ -30,30 +30,6 @@ CPU_BATCH, ACCELERATOR_BATCH = 128, 65_536
 LEAST_BATCH = 16
 
 
-def simulate(
-    key: PRNGKey,
-    simulate: Simulator,
-    prior: Prior,
-    n: int,
-    *,
-    batch: int | None = None,
-    progress: bool = False,
-) -> tuple[Float[Array, "n d"], PyTree[Float[Array, "n ..."]]]:
-    """Draw (θ_i, x_i) ~ p(θ) p(x | θ), i < n: arrays (n, d) and (n, …).
-
-    Row i depends on (key, i) only: `batch`, the rows compiled into one call, changes speed and
-    memory but no number. What the simulator reads besides its arguments, such as attributes of
-    an object, is read once, in the first call with that simulator: hand in another one after a
-    change. Raises ValueError where the simulator does not take one θ or raises.
-    """
-    check_key(key)
-    check_prior(prior)
-    n = check_count("n", n)
-    outcome(simulate, prior.dim)
-    with Reporter() if progress else quiet() as reporter:
-        return run(key, simulate, prior_draw(prior), 0, n, batch, reporter)
-
-
 def predict(
     key: PRNGKey,
     simulate: Simulator,
@@ -144,6 +120,27 @@ def run(
     reporter: Reporter,
 ) -> tuple[Array, PyTree[Array]]:
     """θ and x of rows first_row … first_row + n − 1, θ from `draw(key, row)`, batch by batch."""
+    parts: list[Any] = []
+    done = 0
+    for part in stream(key, simulate, draw, lambda i: first_row + i, n, batch):
+        parts.append(part)
+        done += part[0].shape[0]
+        reporter.update("simulate", done / n, f"{done:,} of {n:,} simulations")
+    gathered = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    if jax.device_count() > 1:
+        gathered = jax.device_put(gathered, jax.devices()[0])
+    return gathered
+
+
+def stream(
+    key: PRNGKey,
+    simulate: Simulator,
+    draw: Partial,
+    row: Callable[[np.ndarray], np.ndarray],
+    n: int,
+    batch: int | None,
+) -> Iterator[tuple[Array, PyTree[Array]]]:
+    """θ and x of the rows of number row(0) … row(n − 1), in order, a batch at a time."""
     on_host = isinstance(simulate, Host)
     threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" and not on_host else 1
     size = _batch_size(n, batch, threads)
@@ -154,21 +151,17 @@ def run(
 
     def batch_of(start: int) -> tuple[Array, PyTree[Array]]:
         # a compiled batch is filled up with rows to drop; a host simulator runs none in vain
-        rows = _place(first_row + start + np.arange(min(size, n - start) if on_host else size))
-        theta, keys = _draw_batch(key, draw, rows)
+        places = start + np.arange(min(size, n - start) if on_host else size)
+        theta, keys = _draw_batch(key, draw, _place(row(np.minimum(places, n - 1))))
         with plain_failures():
             return jax.block_until_ready((theta, outcomes(keys, simulator, theta)))
 
-    parts: list[Any] = []
     with ThreadPoolExecutor(threads) as pool:
-        for part in _in_order(pool, batch_of, range(0, n, size), threads):
-            parts.append(part)
-            done = min(n, len(parts) * size)
-            reporter.update("simulate", done / n, f"{done:,} of {n:,} simulations")
-    gathered = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    if jax.device_count() > 1:
-        gathered = jax.device_put(gathered, jax.devices()[0])
-    return jax.tree.map(lambda leaf: leaf[:n], gathered)
+        starts = range(0, n, size)
+        parts = _in_order(pool, batch_of, starts, threads)
+        for start, part in zip(starts, parts, strict=True):
+            left = n - start
+            yield part if left >= size else jax.tree.map(lambda leaf, k=left: leaf[:k], part)
 
 
 def _in_order(

@@ -1,6 +1,6 @@
 """Training: settings, and the loop that runs a descent in compiled slices of about a second.
 
-Progress and Ctrl-C live between slices.
+Progress, Ctrl-C and checkpoints live between slices.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from jaxsbi.arguments import check_count, check_real
-from jaxsbi.compilation import compile_clock
+from jaxsbi.checkpoints import Checkpoint
 from jaxsbi.dataset import Simulations
 from jaxsbi.descent import Descent, Schedule, advance, is_finished
 from jaxsbi.progress import Interrupt, Reporter, deferred_interrupt
+from jaxsbi.trained import Trained, finished, resumed
 from jaxsbi.types import Loss, PRNGKey
 
 SLICE_SECONDS = 1.0
@@ -82,7 +83,7 @@ class Training:
             object.__setattr__(self, "weight_decay", default)
         object.__setattr__(self, "weight_decay", _path(self.weight_decay))
         if self.optimizer is None:
-            object.__setattr__(self, "optimizer", _adam(self.learning_rate))
+            object.__setattr__(self, "optimizer", adam(self.learning_rate))
 
     @property
     def shrinkage(self) -> np.ndarray:
@@ -104,7 +105,7 @@ def _path(decays: Any) -> tuple[float, ...]:
 
 
 @cache
-def _adam(learning_rate: float) -> optax.GradientTransformation:
+def adam(learning_rate: float) -> optax.GradientTransformation:
     """One object per setting, so that equal settings share a compilation."""
     return optax.chain(
         optax.zero_nans(),
@@ -123,28 +124,6 @@ class Course(NamedTuple):
 
 
 WHOLE = Course()
-
-
-class Trained(NamedTuple):
-    """A finished training: the module with its best weights, and what it took.
-
-    rung: the step of the path of weight decays that led to them.
-    """
-
-    conditional: nnx.Module
-    training_losses: np.ndarray
-    validation_losses: np.ndarray
-    best_epoch: int
-    rung: int
-    seconds: float
-    compile_seconds: float
-    compilations: int
-    interrupted: bool
-
-    @property
-    def best_loss(self) -> float:
-        """The lowest validation loss, a mean per row."""
-        return float(np.fmin.reduce(self.validation_losses, initial=np.inf))
 
 
 def start(params: PyTree[Array], training: Training, rung: int = 0) -> Descent:
@@ -182,10 +161,6 @@ def schedule_of(training: Training, course: Course = WHOLE) -> Schedule:
     )
 
 
-class Diverged(ValueError):
-    """No epoch of a training had a finite validation loss."""
-
-
 def train(
     key: PRNGKey,
     conditional: nnx.Module,
@@ -195,11 +170,13 @@ def train(
     training: Training,
     reporter: Reporter,
     course: Course = WHOLE,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Minimise the mean loss over the training rows; the weights best on the held-out ones win.
 
     weights: how much each row counts, on both sides; 0 leaves it out.
     course: the part of the path of weight decays to take, and the length of an epoch.
+    checkpoint: where the state is kept between slices, and from where the training goes on.
 
     Ctrl-C ends the training after the slice under way, with the best weights so far, and is
     raised where there are none yet. Raises Diverged if no epoch has a finite validation loss.
@@ -216,37 +193,23 @@ def train(
         )  # fmt: skip
         return jax.block_until_ready(state)
 
-    began = time.perf_counter()
+    state, spent = resumed(checkpoint, state)
     epochs = 1
-    with deferred_interrupt() as interrupt, compile_clock() as clock:
-        slice_of(state, 0)
-        while not is_finished(state, schedule) and not interrupt.requested:
-            sliced = time.perf_counter()
-            state = slice_of(state, epochs)
-            per_epoch = (time.perf_counter() - sliced) / epochs
-            epochs = int(np.clip(SLICE_SECONDS / per_epoch, 1, MAX_SLICE_EPOCHS))
-            _report(reporter, state, training, interrupt)
-        seconds = time.perf_counter() - began - clock.seconds
-    if not jnp.isfinite(state.best_loss):
-        if interrupt.requested:
-            raise KeyboardInterrupt
-        raise Diverged(
-            "training diverged: no epoch had a finite validation loss; lower "
-            f"training.learning_rate (it is {training.learning_rate:g}), or look for huge or "
-            "strange values in x"
-        )
-    losses = np.asarray(state.losses)[: int(state.epoch)]
-    return Trained(
-        conditional=nnx.merge(graphdef, state.best, constants),
-        training_losses=losses[:, 0],
-        validation_losses=losses[:, 1],
-        best_epoch=int(np.nanargmin(losses[:, 1])),
-        rung=int(state.best_rung),
-        seconds=seconds,
-        compile_seconds=clock.seconds,
-        compilations=clock.programs,
-        interrupted=interrupt.requested,
-    )
+    with deferred_interrupt(checkpoint is not None) as interrupt, spent.clock():
+        if not is_finished(state, schedule):
+            slice_of(state, 0)
+            while not is_finished(state, schedule) and not interrupt.requested:
+                sliced = time.perf_counter()
+                state = slice_of(state, epochs)
+                per_epoch = (time.perf_counter() - sliced) / epochs
+                epochs = int(np.clip(SLICE_SECONDS / per_epoch, 1, MAX_SLICE_EPOCHS))
+                report(reporter, state, training, interrupt)
+                if checkpoint is not None and checkpoint.due:
+                    checkpoint.save(state, **spent.facts)
+            if checkpoint is not None:
+                checkpoint.save(state, **spent.facts)
+    conditional = nnx.merge(graphdef, state.best, constants)
+    return finished(conditional, state, spent, training.learning_rate, interrupt)
 
 
 @jax.jit
@@ -255,7 +218,7 @@ def _normalised(weights: Array) -> Array:
     return weights * (jnp.sum(weights > 0) / jnp.sum(weights))
 
 
-def _report(reporter: Reporter, state: Descent, training: Training, interrupt: Interrupt) -> None:
+def report(reporter: Reporter, state: Descent, training: Training, interrupt: Interrupt) -> None:
     epoch, last = int(state.epoch), int(state.last_phase)
     ended = epoch >= last + training.anneal or interrupt.requested
     reporter.update(

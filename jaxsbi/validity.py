@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from jaxsbi.checkpoints import Checkpoint
 from jaxsbi.dataset import Simulations
 from jaxsbi.networks import MLP, Constant
 from jaxsbi.progress import Reporter
@@ -63,7 +64,11 @@ LOSS = jax.tree_util.Partial(cross_entropy)
 
 
 def learn_validity(
-    key: PRNGKey, model: Validity | None, simulations: Simulations, reporter: Reporter
+    key: PRNGKey,
+    model: Validity | None,
+    simulations: Simulations,
+    reporter: Reporter,
+    checkpoint: Checkpoint | None = None,
 ) -> Judged:
     """c from every attempted row, valid or not, from the last round's weights on if there are any.
 
@@ -73,7 +78,10 @@ def learn_validity(
     if model is None:
         model = Validity(key_init, simulations.rows.z.shape[1])
     attempted = simulations.filled.astype(simulations.rows.z.dtype)
-    model = train(key_train, model, LOSS, simulations, attempted, TRAINING, reporter).conditional
+    trained = train(
+        key_train, model, LOSS, simulations, attempted, TRAINING, reporter, checkpoint=checkpoint
+    )
+    model = trained.conditional
     held_out = np.asarray(simulations.filled & simulations.rows.valid & simulations.validation)
     logits = np.sort(np.asarray(_logits(model, simulations.rows.z))[held_out])
     # at least KEPT of the rows lie at or above it

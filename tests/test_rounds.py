@@ -231,7 +231,7 @@ def test_ctrl_c_keeps_the_best_so_far(monkeypatch):
         if len(slices) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("jaxsbi.training._report", press)
+    monkeypatch.setattr("jaxsbi.training.report", press)
     posterior = jaxsbi.fit(
         jax.random.key(0), theta, x, BOX, estimator=SMALL, training=endless, progress=False
     )

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments.runs import Run, differences
+from experiments.runs import Run
+from jaxsbi.fingerprints import differences
 
 SETTINGS = {"study": "s", "seed": 0, "x_o": {"mean": -59.7431735, "sd": 0.0581}, "sizes": [1, 2]}
 

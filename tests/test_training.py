@@ -94,7 +94,7 @@ def test_ctrl_c_brings_back_the_best_weights_so_far(simulations, monkeypatch):
         if len(slices) == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(training, "_report", press)
+    monkeypatch.setattr(training, "report", press)
     monkeypatch.setattr(training, "MAX_SLICE_EPOCHS", 8)
     found = trained(simulations)
     assert found.interrupted and 2 <= len(found.validation_losses) <= 9
