@@ -181,7 +181,8 @@ def infer_parameters(
         simulations=later, estimator=config.likelihood, training=config.refining,
     )  # fmt: skip
     name, rounds = f"{observation.name}_refined", 1 + len(later)
-    return Learned(amortised, _kept(study, observation, "refine", name, rounds, refine))
+    refined = _kept(study, observation, "refine", name, rounds, refine)
+    return Learned(amortised, refined if len(refined.history) > 1 else None)
 
 
 def _kept(
@@ -213,9 +214,11 @@ def _kept(
     if folder.exists():
         shutil.rmtree(folder)
     posterior.save(folder)
-    if not _is_whole(posterior, rounds):
+    if posterior.history[-1].interrupted:
         print("training interrupted: this run goes on with what it has learned, Ctrl-C again "
               "ends it; the same command goes on training", flush=True)  # fmt: skip
+    elif not _is_whole(posterior, rounds):
+        print("not all rounds were finished: this run goes on with those that were", flush=True)
     return posterior
 
 

@@ -118,9 +118,10 @@ def _what_was_done(study: Run, command: str, outcomes: list[Outcome]) -> report.
     where, preset, config = machine(), study.settings["preset"], outcomes[0].config
     run = [
         ("command", command),
-        ("density", _said(outcomes[0].posterior.estimator.spec())),
-        ("training", _said(config.settings["training"])),
-        ("training of later rounds", _said(config.settings["refining"])),
+        ("density", _said(config.settings["estimator"])),
+        ("its training", _said(config.settings["training"])),
+        ("likelihood of later rounds", _said(config.settings["likelihood"])),
+        ("its training", _said(config.settings["refining"])),
         ("checks", f"{config.calibration:,} fresh draws from the prior, for calibration; "
          f"{config.posterior_samples:,} posterior samples, simulated anew"),
         ("total time", f"{study.seconds:.0f} s, {_share_compiled(study)} of it compilation"),
@@ -233,9 +234,10 @@ def _of_rounds(posterior: Posterior) -> str:
     said = f"{first} simulations from the prior trained the posterior density"
     if not later:
         return f"{said}."
+    then = " and then from what the ones before made of it" if len(later) > 1 else ""
     return (
-        f"{said} of any such recording; {reach.both(later)} more, drawn from it for this one and "
-        "then from what they had made of it, taught the likelihood that refines it."
+        f"{said} of any such recording; {reach.both(later)} more, drawn from it for this "
+        f"one{then}, taught the likelihood that refines it."
     )
 
 

@@ -82,6 +82,11 @@ def _of_training(outcome: Outcome) -> list[str]:
 
 def _of_refinement(outcome: Outcome) -> list[str]:
     found = outcome.refinement
+    if found is None and outcome.observation.truth is None and outcome.config.refinement:
+        return [
+            "The rounds for this cell came to nothing, as the terminal told: the posterior is the "
+            "first round's."
+        ]
     if found is None:
         return []
     before, after = (f"{distance:.2g}" for distance in found)
@@ -89,7 +94,9 @@ def _of_refinement(outcome: Outcome) -> list[str]:
         return [
             "The rounds for this cell brought the features of posterior draws nearer to the "
             f"observed ones, in the median from {before} to {after} prior standard deviations "
-            "(root mean square over the features)."
+            "(root mean square over the features). That says that its neurons are alike, not that "
+            "its widths are right: a posterior for this one observation has no calibration of its "
+            "own."
         ]
     return [
         "The rounds for this cell led away from it: the features of their draws lie, in the "
@@ -106,6 +113,7 @@ def _of_calibration(calibration: Calibration, refined: bool) -> list[str]:
         if refined
         else "Calibration"
     )
+    whose, it = ("Before that, its", "that density") if refined else ("Its", "the posterior")
     said = [f"{what}, over {n} parameter sets from the prior: {calibration.verdict}."]
     reached = calibration.coverage(LEVELS)
     gaps = reached - np.asarray(LEVELS)
@@ -121,25 +129,25 @@ def _of_calibration(calibration: Calibration, refined: bool) -> list[str]:
     slight = bool(off) and np.max(np.abs(gaps[real])) <= GAP
     if slight:
         said.append(
-            f"Its widths are a little off, more than by chance: regions {both(off)}. Allow for "
+            f"{whose} widths are a little off, more than by chance: regions {both(off)}. Allow for "
             "that where the edge of a region matters."
         )
     if wide and not slight:
         said.append(
-            f"Its regions are too wide: those {wide}. They err on the safe side; the observation "
-            "narrows the parameters down further than they say."
+            f"{whose} regions are too wide: those {wide}. They err on the safe side; the "
+            "observation narrows the parameters down further than they say."
         )
     if narrow and not slight:
         said.append(
-            f"Its regions are too narrow: those {narrow}. Do not rely on their width; the truth "
-            "lies outside more often than they say. More simulations, or a longer training, mend "
-            "it."
+            f"{whose} regions are too narrow: those {narrow}. Do not rely on their width; the "
+            "truth lies outside more often than they say. More simulations, or a longer training, "
+            "mend it."
         )
     leaning = [_leaning(calibration, i) for i in np.flatnonzero(calibration.rejected())]
     if np.max(np.abs(gaps)) > GAP and not real.any() and not leaning:
         said.append(f"Over {n} parameter sets, a gap of coverage of this size may be chance.")
     if leaning:
-        said.append(f"Beside the true parameters the posterior is {', '.join(leaning)}.")
+        said.append(f"Beside the true parameters {it} is {', '.join(leaning)}.")
     return said
 
 

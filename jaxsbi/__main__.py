@@ -15,14 +15,16 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from jaxsbi.extras import needed
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "JAXSBI_TRACEBACK" in os.environ
     try:
-        from cyclopts import CycloptsError
-    except ImportError:
-        print('error: the command needs cyclopts: pip install "jaxsbi[store]"', file=sys.stderr)
+        CycloptsError = needed("cyclopts", "store", "the command").CycloptsError
+    except ImportError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     warnings.showwarning = _warn
     try:

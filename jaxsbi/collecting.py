@@ -147,7 +147,7 @@ def new_rows(prior: Prior, theta: Array, x: PyTree[Array], number: Array) -> Row
 def balanced(collected: Collected) -> Collected:
     """log_proposal = log Σ_r (n_r/n) p̃_r(z)/p(z) of every row: the balance heuristic.
 
-    The prior's round bounds it from below, so that no weight p/p̃ exceeds n over its rows.
+    Where there is a round of the prior, no weight p/p̃ exceeds n over its rows.
     Veach & Guibas 1995 (SIGGRAPH).
     """
     buffer, proposals, rows = collected

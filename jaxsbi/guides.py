@@ -27,6 +27,11 @@ class Guided(nnx.Module):
         inside = self.guide.log_prob(z, x) >= self.threshold[...]
         return jnp.where(inside, self.likelihood.log_likelihood(z, x), -jnp.inf)
 
+    @property
+    def uncut(self) -> nnx.Module:
+        """L everywhere."""
+        return self.likelihood
+
     def log_base(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
         """log q(z | x)."""
         return self.guide.log_prob(z, x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -87,7 +87,8 @@ def begin(start: Posterior, settings: Settings) -> Learned:
     conditional, memory = settings.algorithm.begin(
         start.conditional, settings.prior, settings.x_o, settings.rounds
     )
-    return Learned(start, conditional, memory, last_rung, None)
+    posterior = replace(start, x_o=settings.x_o)
+    return Learned(posterior, conditional, memory, last_rung, None)
 
 
 def learn(

@@ -18,6 +18,7 @@ def maximise(
     log_density: Callable[[Array], Array],
     draws: Float[Array, "s d"],
     bounds: tuple[Float[Array, " d"], Float[Array, " d"]],
+    beyond: Callable[[Array], Array],
     starts: int = 16,
     steps: int = 400,
 ) -> tuple[Float[Array, " d"], tuple[Bool[Array, " d"], Bool[Array, " d"]]]:
@@ -25,14 +26,15 @@ def maximise(
 
     The best of some `starts`, by Adam in coordinates in which the draws have covariance I, with a
     step decaying to zero; a non-finite gradient counts as none. A coordinate that the density
-    drives to the end of the draws goes on to its bound, if the density is no lower there. Also
-    returned: which coordinates lie at which bound.
+    drives to the end of the draws goes on to its bound, if the density is no lower there, by
+    `beyond`, the density where no region cuts it. Also returned: which coordinates lie at which
+    bound.
     """
     least, most = jnp.min(draws, axis=0), jnp.max(draws, axis=0)
     margin = MARGIN * (most - least)
     low, high = jnp.maximum(least - margin, bounds[0]), jnp.minimum(most + margin, bounds[1])
     schedule = optax.cosine_decay_schedule(0.1, steps)
-    optimizer = optax.chain(optax.zero_nans(), optax.adam(schedule))
+    optimizer = optax.adam(schedule)
     spread = _root(jnp.atleast_2d(jnp.cov(draws, rowvar=False)))
 
     def ascend(z: Array) -> tuple[Array, Array]:
@@ -41,6 +43,7 @@ def maximise(
             value, gradient = jax.value_and_grad(log_density)(z)
             better = value > best
             best_z, best = jnp.where(better, z, best_z), jnp.where(better, value, best)
+            gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
             updates, state = optimizer.update(-gradient @ spread, state)
             z = jnp.clip(z + spread @ updates, low, high)
             return (z, state, best_z, best), None
@@ -52,12 +55,12 @@ def maximise(
     draws = jnp.clip(draws, low, high)
     _, best = jax.lax.top_k(jax.vmap(log_density)(draws), starts)
     ends, values = jax.vmap(ascend)(draws[best])
-    z, value = ends[jnp.argmax(values)], jnp.max(values)
+    z = ends[jnp.argmax(values)]
 
     def reached(end: Array, bound: Array) -> Array:
         there = jnp.isfinite(bound) & (jnp.abs(z - end) <= margin / 5)
         moved = jnp.where(jnp.eye(len(z), dtype=bool) & there, bound, z)
-        return there & (jax.vmap(log_density)(moved) >= value)
+        return there & (jax.vmap(beyond)(moved) >= beyond(z))
 
     return z, (reached(low, bounds[0]), reached(high, bounds[1]))
 

@@ -25,7 +25,7 @@ from jaxsbi.types import PRNGKey
 PARTICLES, CROWD = 1024, 16
 """Size of a population, and draws of b for each of its particles."""
 MOVES, THIN = 3, 3
-"""Transitions at each temperature from the prior on, and between two rows of one chain."""
+"""Transitions at each temperature, and between two rows of one chain."""
 TARGET_ESS, ACCEPTANCE, GAIN = 0.5, 0.8, 0.4
 LONGEST, MOST_STEPS = np.pi, 64
 """Trajectories last U(0, π) in units of the population's spread, by so many steps at most."""
@@ -83,7 +83,6 @@ def temper(
     log_likelihood: LogDensity,
     draws: Float[Array, "N d"],
     particles: int = PARTICLES,
-    moves: int = MOVES,
 ) -> Population:
     """Adaptive tempered sequential Monte Carlo, from draws of b to π₁.
 
@@ -126,7 +125,7 @@ def temper(
         def log_density(z: Array) -> Array:
             return log_base(z) + beta * bounded(log_likelihood(z))
 
-        z, step_size, *_ = move(key_move, log_density, z, step_size, covariance, moves, GAIN)
+        z, step_size, *_ = move(key_move, log_density, z, step_size, covariance, MOVES, GAIN)
         return key, z, beta, log_evidence + gain, step_size, covariance, stages + 1, False
 
     key, key_first, key_order = jax.random.split(key, 3)
@@ -177,6 +176,7 @@ def move(
     γ (a − 0.8) after every transition of `LANES` rows. Otherwise row i depends on (key, i, z_i)
     only.
     """
+    key_rows, key_durations = jax.random.split(key)
     hmc = blackjax().hmc
     kernel = hmc.build_kernel()
     n, lanes = z.shape[0], min(LANES, z.shape[0])
@@ -189,7 +189,7 @@ def move(
         def transition(carry: tuple, number: Array) -> tuple[tuple, None]:
             states, log_step = carry
             now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
-            duration = jax.random.uniform(jax.random.fold_in(key, number), maxval=LONGEST)
+            duration = jax.random.uniform(jax.random.fold_in(key_durations, number), maxval=LONGEST)
             steps = jnp.ceil(duration * jnp.exp(-log_step)).astype(jnp.int32)
             steps = jnp.clip(steps, 1, MOST_STEPS)
             states, info = jax.vmap(
@@ -206,7 +206,7 @@ def move(
 
     padded = -(-n // crowd) * crowd
     index = jnp.arange(padded) % n
-    keys = jax.vmap(partial(jax.random.fold_in, key))(index)
+    keys = jax.vmap(partial(jax.random.fold_in, key_rows))(index)
     rows = (keys.reshape(-1, crowd), z[index].reshape(-1, crowd, z.shape[1]))
     log_step, (z, acceptance, diverging) = jax.lax.scan(of_crowd, jnp.log(step_size), rows)
     z, acceptance, diverging = (

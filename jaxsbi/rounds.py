@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -59,7 +60,8 @@ def infer(
     start: an amortised posterior under this prior, by `npe`, which `tsnpe`, `nle` or `nre` refine
         for one x_o: it stands for a first round, whose simulations are not asked for again. The
         last two learn a likelihood, by default with start's estimator, from draws of start and then
-        of the posterior, and take it for 0 where start leaves 10⁻⁴ of its mass.
+        of the posterior. Outside start's region of highest density of mass 1 − 10⁻⁴ there are no
+        rows, and the likelihood is taken to be 0: a mode that start lacks stays lost.
     warm_start: whether a later round's training begins with the weights of the round before.
     avoid_failures: whether later rounds leave out the θ whose simulation a learned model expects to
         fail; it keeps 99 % of the valid ones, and the ledger has the share that was lost.
@@ -73,6 +75,7 @@ def infer(
     """
     algorithm = npe() if algorithm is None else algorithm
     if start is not None:
+        check_algorithm(algorithm)
         _check_start(start, prior, algorithm, estimator)
         estimator = start.estimator if estimator is None else estimator
     estimator = nsf() if estimator is None else estimator
@@ -85,6 +88,8 @@ def infer(
         _check_same_outcome(simulate, struct, start)
     if x_o is not None:
         x_o = single(x_o, struct, algorithm.trials)
+        if start is not None:  # an x_o that start does not serve, before any simulation
+            observations.as_observation("x_o", x_o, start.moments.location, start.masks)
     elif algorithm.sequential and (rounds > 1 or start is not None):
         raise ValueError(
             f"x_o must be given: {algorithm.name} refines its posterior for one observation; "
@@ -128,7 +133,11 @@ def _all_rounds(
     learned: Learned | None = None
     reporter, before = settings.reporter, 0
     if start is not None:
-        learned, collected, before = begin(start, settings), collected._replace(rows=(0,)), 1
+        collected, before = collected._replace(rows=(0,)), 1
+        try:
+            learned = begin(start, settings)
+        except KeyboardInterrupt:
+            return replace(start, x_o=settings.x_o), False
     key_rows, key_rounds = jax.random.split(key)
     for r, n in enumerate(budget, before):
         key_collect, key_learn = jax.random.split(jax.random.fold_in(key_rounds, r))
@@ -217,11 +226,16 @@ def _budget(rounds: int, simulations: Any) -> list[int]:
     return [check_count("simulations", n) for n in each]
 
 
+def check_algorithm(algorithm: Any) -> None:
+    """A ValueError unless it is one."""
+    if not isinstance(algorithm, Algorithm):
+        raise ValueError(f"algorithm must be a value such as jaxsbi.npe(), got {algorithm!r}")
+
+
 def check_kinds(prior: Any, algorithm: Any, estimator: Any, training: Any) -> None:
     """A ValueError unless each is of its kind and they go together."""
     check_prior(prior)
-    if not isinstance(algorithm, Algorithm):
-        raise ValueError(f"algorithm must be a value such as jaxsbi.npe(), got {algorithm!r}")
+    check_algorithm(algorithm)
     check_estimator(estimator)
     if not isinstance(training, Training):
         raise ValueError(f"training must be a jaxsbi.Training, got {training!r}")

@@ -71,6 +71,10 @@ def _posterior(
     moments = Moments(*(tree_from_record(content[f], arrays) for f in Moments._fields))
 
     x_o = tree_from_record(content["x_o"], arrays)
+    if start is not None:
+        check_estimator(start)
+        if content["start"] is None:
+            raise ValueError("start must be left out: this posterior was not refined from another")
     if content["start"] is not None and start is None:
         same = content["start"] == content["estimator"]
         start = estimator if same else estimator_from_spec(content["start"])

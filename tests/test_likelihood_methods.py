@@ -338,7 +338,10 @@ def test_without_blackjax_the_extra_is_named_before_any_simulation(monkeypatch):
         return theta
 
     host = jaxsbi.host(simulate, output_shape=(2,))
-    with pytest.raises(ImportError, match=r"blackjax is needed for chains, and not installed: pip install 'jaxsbi\[mcmc\]'"):
+    with pytest.raises(
+        ImportError,
+        match=r"blackjax is needed for chains, and not installed: pip install 'jaxsbi\[mcmc\]'",
+    ):
         infer("nre", host, PRIOR, X_O)
     assert not runs
 

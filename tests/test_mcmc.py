@@ -1,4 +1,4 @@
-"""Tempered populations and NUTS chains against closed forms."""
+"""Tempered populations and their chains against closed forms."""
 
 import jax
 import jax.numpy as jnp

@@ -19,7 +19,7 @@ from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
 from jaxsbi.validity import Validity
 
-EPSILON, DRAWS = 1e-4, 16_384
+EPSILON, DRAWS = 1e-4, 65_536
 """Mass of a guide that lies outside its region, and draws of it by which that is judged."""
 
 
@@ -75,7 +75,7 @@ def _threshold(q: AtObservation) -> Float[Array, ""]:
         return conditional.log_prob(conditional.sample(key, q.x_o), q.x_o)
 
     log_q = jax.lax.map(one, jax.random.split(jax.random.key(0), DRAWS), batch_size=mcmc.PARTICLES)
-    return jnp.quantile(log_q, EPSILON)
+    return jnp.nanquantile(log_q, EPSILON)
 
 
 @dataclass(frozen=True)

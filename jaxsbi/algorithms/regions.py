@@ -129,6 +129,11 @@ class Restricted(nnx.Module):
         self.log_mass = Constant(_log_mass(graphdef, params, constants, region))
 
     @property
+    def uncut(self) -> nnx.Module:
+        """q everywhere."""
+        return self.conditional
+
+    @property
     def region(self) -> Region:
         return self.treedef.unflatten([leaf[...] for leaf in self.leaves])
 

@@ -44,7 +44,9 @@ class TSNPE(Algorithm):
         """The valid rows of any round inside the region, by p/p̃: there they are draws of p."""
         inside = jax.lax.map(memory.holds, simulations.rows.z, batch_size=1024)
         valid = super().weights(memory, prior, simulations)
-        return jnp.where(inside, valid * jnp.exp(-simulations.rows.log_proposal), 0.0)
+        log_proposal = simulations.rows.log_proposal
+        drawn = inside & jnp.isfinite(log_proposal)  # rounding may put a row outside its own set
+        return jnp.where(drawn, valid * jnp.exp(-jnp.where(drawn, log_proposal, 0.0)), 0.0)
 
     def propose(
         self, key: PRNGKey, conditional: nnx.Module, memory: Memory, prior: Prior, x_o: Data

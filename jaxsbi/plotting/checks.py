@@ -55,7 +55,7 @@ def loss_curves(training, validation, *, best: Sequence[int] | int | None = None
             axis.set_ylim(*_loss_limits(train, valid))
             axis.set_xlabel("epoch")
             axis.set_title(f"round {number}" if count > 1 else "")
-        axes[0].set_ylabel("loss [nats, in z]")
+        axes[0].set_ylabel("loss [nats]")
         axes[-1].legend()
     return figure
 

@@ -6,6 +6,7 @@ it gives the constant, the modes' weights and the starts of as many chains as it
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -22,8 +23,8 @@ from jaxsbi.posteriors.posterior import Posterior
 from jaxsbi.types import Data, PRNGKey
 
 LEAST_CHAINS = 16
-GUIDED_MOVES = 1
-"""Transitions at each temperature where a guide leads most of the way: each is a trajectory."""
+GUIDED = mcmc.PARTICLES // 2
+"""Size of a population that a guide leads most of the way, at two gradients a step."""
 KEPT_CHAINS = 8
 """Chains of those draws of which the chains are told apart."""
 
@@ -40,7 +41,11 @@ class ChainPosterior(Posterior):
     @cached_property
     def population(self) -> mcmc.Population:
         """Draws z of p(z | x_o), the logarithm of the evidence ∫ p(z) L dz, and how it was had."""
-        return _temper(self.bare, self._observation(None)[0])
+        population = _temper(replace(self.bare, moments=None), self._observation(None)[0])
+        evidence = population.log_evidence
+        if not isinstance(evidence, jax.core.Tracer) and evidence < mcmc.LEAST / 2:
+            warnings.warn("no draw has a likelihood: the posterior is where it began", stacklevel=2)
+        return population
 
     def given(self, x: Data) -> ChainPosterior:
         """This posterior with another observation in place of x_o."""
@@ -61,7 +66,8 @@ class ChainPosterior(Posterior):
             if batched:
                 return self._each(x, lambda one, i: one.sample(jax.random.fold_in(key, i), n))
             return replace(self, x_o=x).sample(key, n)
-        chains = min(mcmc.PARTICLES, max(1 << (n - 1).bit_length(), LEAST_CHAINS))
+        size = self.population.z.shape[0]
+        chains = min(size, max(1 << (n - 1).bit_length(), LEAST_CHAINS))
         rows = self._rows(key, chains, -(-n // chains)).z
         return self.prior.to_theta(rows.reshape(-1, self.prior.dim)[:n])
 
@@ -94,7 +100,7 @@ class ChainPosterior(Posterior):
         check_key(key)
         check_count("chains", chains, 2)
         check_count("length", length, 4)
-        return mcmc.converged(self._rows(key, min(chains, mcmc.PARTICLES), length).z)
+        return mcmc.converged(self._rows(key, min(chains, self.population.z.shape[0]), length).z)
 
     def drawn(self, key: PRNGKey, n: int, x: Data | None = None) -> Drawn:
         """n draws or a few more as chains of them, and how each step of a chain went."""
@@ -145,7 +151,7 @@ class ChainPosterior(Posterior):
 
         keys = jax.random.split(key_draws, size)
         draws = mcmc.in_lanes(lambda key: conditional.from_base(key, x), keys)
-        return mcmc.temper(key_temper, log_base, log_lift, draws, moves=GUIDED_MOVES)
+        return mcmc.temper(key_temper, log_base, log_lift, draws, GUIDED)
 
     def _rows(self, key: PRNGKey, chains: int, length: int) -> mcmc.Moved:
         """Rows of chains from the population on: each leaf with an axis (length,) in front."""

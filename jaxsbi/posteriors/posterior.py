@@ -85,9 +85,18 @@ class Posterior:
     def bare(self) -> Posterior:
         """Without what no number depends on, so that compiled programs are shared."""
         return replace(
-            self, x_o=None, moments=None, masks=None, estimator=None, start=None, rounds=1,
+            self, x_o=None, masks=None, estimator=None, start=None, rounds=1,
             amortised=True, history=None,
         )  # fmt: skip
+
+    @property
+    def uncut(self) -> Posterior:
+        """The same where its module is restricted to a region, without that; not normalised."""
+        conditional = self.conditional
+        if not hasattr(conditional, "uncut"):
+            return self
+        graphdef, params, constants = nnx.split(conditional.uncut, nnx.Param, ...)
+        return replace(self, graphdef=graphdef, params=params, constants=constants)
 
     def sample(self, key: PRNGKey, n: int, x: Data | None = None) -> Float[Array, "*b n d"]:
         """θ_i ~ p(θ | x), i < n: (n, d), or (b, n, d) for a batch."""
@@ -260,7 +269,7 @@ def _log_prob(posterior: Posterior, theta: Array, x: Data) -> Array:
 def _maximum(posterior: Posterior, starts: Array, x: Data) -> tuple[Array, Array]:
     prior = posterior.prior
 
-    def log_density(z: Array) -> Array:
+    def log_density(z: Array, posterior: Posterior = posterior) -> Array:
         log_q = posterior.log_density(z, x)
         return log_q - prior.log_prob_z(z) + prior.log_prob(prior.to_theta(z))
 
@@ -269,6 +278,7 @@ def _maximum(posterior: Posterior, starts: Array, x: Data) -> tuple[Array, Array
     centre = prior.to_theta(jnp.zeros(prior.dim))
     ends = (prior.to_z(jnp.where(bounded, end, centre)) for end in (low, high))
     bounds = (jnp.where(bounded, z, sign * jnp.inf) for z, sign in zip(ends, (-1, 1), strict=True))
-    z, (at_low, at_high) = maximise(log_density, starts, tuple(bounds))
+    beyond = partial(log_density, posterior=posterior.uncut)
+    z, (at_low, at_high) = maximise(log_density, starts, tuple(bounds), beyond)
     theta = jnp.where(at_low, low, jnp.where(at_high, high, prior.to_theta(z)))
     return theta, at_low | at_high
