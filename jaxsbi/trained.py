@@ -61,7 +61,7 @@ class Spent:
         self._ended = time.perf_counter()
 
     @property
-    def facts(self) -> dict[str, float]:
+    def facts(self) -> dict[str, float | int]:
         """All three so far; seconds without compilation."""
         seconds = (self._ended or time.perf_counter()) - self._began - self._clock.seconds
         now = (seconds, self._clock.seconds, self._clock.programs)
