@@ -94,7 +94,7 @@ def correlations(arguments: argparse.Namespace) -> Iterator[dict]:
     posterior = trained(
         keys[1], theta[1:], x[1:], prior, x_o=x[0],
         estimator=jaxsbi.maf(layers=5, hidden=tuple(arguments.hidden)),
-        training=jaxsbi.Training(max_epochs=arguments.epochs, batch_size=200),
+        training=jaxsbi.Training(max_epochs=arguments.epochs, anneal=min(20, arguments.epochs)),
     )  # fmt: skip
     sizes = {"samples": arguments.draws, "points": arguments.points}
     analysis = jaxsbi.analysis
