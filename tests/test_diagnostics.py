@@ -100,7 +100,7 @@ def test_mmd_of_two_normals_is_that_of_the_kernel():
         variance = width**2 * median * spread**2
         peak = np.sqrt(variance / (variance + 2)) / len(WIDTHS)
         exact += 2 * peak * (1 - np.exp(-1 / (2 * (variance + 2))))
-    found = diagnostics.mmd(first, second, permutations=19)
+    found = diagnostics.mmd(first, second, permutations=199)
     assert found.squared == pytest.approx(exact, rel=0.15)
     assert found.verdict.startswith("distinguishable")
 

@@ -189,7 +189,7 @@ def test_another_format_version_is_refused_by_number(saved, tmp_path):
         header["sha256"] = serialization._digest(header)
         return json.dumps(header).encode()
 
-    with pytest.raises(ValueError, match="format version 99, this release reads 2"):
+    with pytest.raises(ValueError, match="format version 99, this release reads 3"):
         jaxsbi.load(damaged(saved, tmp_path, "content.json", newer))
 
 
