@@ -15,7 +15,7 @@ from jaxtyping import Array, PyTree
 from jaxsbi import simulation
 from jaxsbi.algorithms.proposals import TILE, PriorProposal, Proposal, Valid, pool
 from jaxsbi.compilation import compile_clock
-from jaxsbi.dataset import Rows, Simulations, append, is_valid
+from jaxsbi.dataset import Rows, Simulations, append, is_valid, outcome_of
 from jaxsbi.keeping import Keep
 from jaxsbi.learning import Drawn, Learned, Settings
 from jaxsbi.priors import Prior
@@ -79,7 +79,7 @@ def collect(
                 )
             else:
                 theta, x = keep.simulate(
-                    key_rows, simulate, prior, outcome_of(buffer), draw, first_row, n, batch,
+                    key_rows, simulate, prior, outcome_of(buffer.rows.x), draw, first_row, n, batch,
                     settings.reporter,
                 )  # fmt: skip
             rows = new_rows(prior, theta, x, jnp.asarray(number))
@@ -91,11 +91,6 @@ def collect(
     seconds = time.perf_counter() - began - clock.seconds
     drawn = Drawn(n, valid, acceptance, seconds, clock.seconds, clock.programs)
     return learned, collected, drawn if noted is None else noted
-
-
-def outcome_of(buffer: Simulations) -> PyTree[jax.ShapeDtypeStruct]:
-    """Shapes of one x of a buffer."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), buffer.rows.x)
 
 
 def _noted(keep: Keep | None, number: int, first_row: int) -> tuple[Drawn, Any] | tuple[None, None]:

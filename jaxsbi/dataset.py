@@ -127,6 +127,11 @@ def is_held_out(number: Int[Array | np.ndarray, " n"], share: float) -> Bool[Arr
     return weyl < jnp.uint32(min(share * 2**32, 2**32 - 1))
 
 
+def outcome_of(x: PyTree[Array]) -> PyTree[jax.ShapeDtypeStruct]:
+    """Shape and type of one of the x."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
+
+
 def is_valid(x: PyTree[Float[Array | np.ndarray, "n ..."]]) -> Bool[Array, " n"]:
     """False for rows whose every entry is NaN: the simulation failed as a whole."""
     leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(x)]

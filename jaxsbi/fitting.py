@@ -14,7 +14,7 @@ from jaxsbi import observations, streaming
 from jaxsbi.algorithms import Algorithm, npe
 from jaxsbi.arguments import check_count, check_key
 from jaxsbi.collecting import new_rows
-from jaxsbi.dataset import Simulations, append, empty
+from jaxsbi.dataset import Simulations, append, empty, outcome_of
 from jaxsbi.estimators import nsf
 from jaxsbi.fingerprints import differences, in_words, of_prior
 from jaxsbi.keeping import keeping, rows_digest, settings_of
@@ -76,7 +76,7 @@ def fit(
     check_key(key)
     if store is None:
         rows = observations.as_joint_rows(theta, x, prior)
-        outcome = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), rows[1])
+        outcome = outcome_of(rows[1])
     else:
         outcome = rows.outcome
     if x_o is not None:
@@ -124,9 +124,8 @@ def _shuffled(
     n = theta.shape[0]
     order = jax.random.permutation(key, n)
     theta, x = jax.tree.map(lambda leaf: leaf[order], (theta, x))
-    outcome = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
     rows = new_rows(prior, theta, x, jnp.asarray(0))
-    return append(empty(n, prior.dim, outcome), rows, training.validation)
+    return append(empty(n, prior.dim, outcome_of(x)), rows, training.validation)
 
 
 def _of_store(store: Any, theta: Any, x: Any, prior: Any) -> tuple[Store, Prior]:

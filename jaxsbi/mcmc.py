@@ -148,11 +148,15 @@ def begin(key: PRNGKey, population: Population, chains: int) -> Float[Array, "ch
 
 
 def advance(
-    key: PRNGKey, log_density: LogDensity, population: Population, z: Float[Array, "chains d"]
+    key: PRNGKey,
+    log_density: LogDensity,
+    population: Population,
+    z: Float[Array, "chains d"],
+    transitions: int = THIN,
 ) -> Moved:
-    """The next row of every chain, `THIN` transitions on. Chain i depends on (key, i)."""
+    """The next row of every chain, some transitions on. Chain i depends on (key, i)."""
     step_size, covariance = population.step_size, population.covariance
-    return move(key, log_density, z, step_size, covariance, THIN)
+    return move(key, log_density, z, step_size, covariance, transitions)
 
 
 def converged(chains: Float[Array, "length chains d"]) -> Convergence:

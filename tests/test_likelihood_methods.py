@@ -34,6 +34,15 @@ def moments_of(grid):
     return mean, np.sqrt(mass @ (theta - mean) ** 2)
 
 
+def assert_kept(posterior, folder):
+    """Saved and loaded it draws the same rows, of the same density."""
+    posterior.save(folder / "posterior")
+    again = jaxsbi.load(folder / "posterior")
+    theta = posterior.sample(jax.random.key(3), 50)
+    np.testing.assert_array_equal(again.sample(jax.random.key(3), 50), theta)
+    np.testing.assert_array_equal(again.log_prob(theta), posterior.log_prob(theta))
+
+
 # --- a posterior as any other -------------------------------------------------------------------
 
 PRIOR = jaxsbi.gaussian([0.0, 0.0], sd=[1.0, 1.0], names=["a", "b"])
@@ -96,11 +105,7 @@ def test_a_likelihoods_posterior_can_be_analysed(posterior):
 
 
 def test_a_saved_posterior_draws_the_same_rows(posterior, tmp_path):
-    posterior.save(tmp_path / "posterior")
-    again = jaxsbi.load(tmp_path / "posterior")
-    theta = posterior.sample(jax.random.key(3), 50)
-    np.testing.assert_array_equal(again.sample(jax.random.key(3), 50), theta)
-    np.testing.assert_array_equal(again.log_prob(theta), posterior.log_prob(theta))
+    assert_kept(posterior, tmp_path)
 
 
 def test_another_observation_has_its_own_posterior(posterior):
@@ -170,11 +175,7 @@ def test_where_the_first_posterior_has_next_to_no_mass_the_refined_one_has_none(
 
 @pytest.mark.slow
 def test_a_refined_posterior_is_saved_and_loaded(refined, tmp_path):
-    refined.save(tmp_path / "posterior")
-    again = jaxsbi.load(tmp_path / "posterior")
-    theta = refined.sample(jax.random.key(3), 50)
-    np.testing.assert_array_equal(again.sample(jax.random.key(3), 50), theta)
-    np.testing.assert_array_equal(again.log_prob(theta), refined.log_prob(theta))
+    assert_kept(refined, tmp_path)
 
 
 def test_trials_cannot_refine_a_posterior_of_single_observations(amortised):

@@ -44,8 +44,7 @@ class FromChains(Proposal):
         def log_density(z: Array) -> Array:
             return self.posterior.log_density(z, self.x_o)
 
-        step_size, covariance = population.step_size, population.covariance
-        return mcmc.move(key_move, log_density, population.z[i], step_size, covariance, 1).z
+        return mcmc.advance(key_move, log_density, population, population.z[i], 1).z
 
     def log_ratio(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         likelihood = self.posterior.log_likelihood(z, self.x_o)

@@ -28,15 +28,8 @@ class DirectPosterior(Posterior):
 
     def sample(self, key: PRNGKey, n: int, x: Data | None = None) -> Float[Array, "*b n d"]:
         """θ_i ~ p(θ | x), i < n: (n, d), or (b, n, d) for a batch. Row i depends on (key, i)."""
-        check_key(key)
-        n = check_count("n", n)
-        x, batched = self._observation(x)
-        tile = min(SAMPLE_TILE, 1 << (n - 1).bit_length())
-        parts = [
-            _draws(self.bare, tile, batched, key, x, jnp.asarray(first))
-            for first in range(0, n, tile)
-        ]
-        return _to_theta(self.prior, jnp.concatenate(parts, axis=-2)[..., :n, :])
+        tiles = self._tiles(_draws, key, n, x)
+        return _to_theta(self.prior, jnp.concatenate(tiles, axis=-2)[..., :n, :])
 
     def sample_and_log_prob(
         self, key: PRNGKey, n: int, x: Data | None = None
@@ -45,17 +38,19 @@ class DirectPosterior(Posterior):
         if not hasattr(self.conditional, "sample_and_log_prob"):
             theta = self.sample(key, n, x)
             return theta, self.log_prob(theta, x)
+        tiles = self._tiles(_draws_and_densities, key, n, x)
+        theta, log_prob = zip(*tiles, strict=True)
+        theta = jnp.concatenate(theta, axis=-2)[..., :n, :]
+        return theta, jnp.concatenate(log_prob, axis=-1)[..., :n]
+
+    def _tiles(self, program: Callable, key: PRNGKey, n: int, x: Data | None) -> list[Any]:
+        """What a compiled program gives for n rows or a few more, tile after tile."""
         check_key(key)
         n = check_count("n", n)
         x, batched = self._observation(x)
         tile = min(SAMPLE_TILE, 1 << (n - 1).bit_length())
-        tiles = [
-            _draws_and_densities(self.bare, tile, batched, key, x, jnp.asarray(first))
-            for first in range(0, n, tile)
-        ]
-        theta, log_prob = zip(*tiles, strict=True)
-        theta = jnp.concatenate(theta, axis=-2)[..., :n, :]
-        return theta, jnp.concatenate(log_prob, axis=-1)[..., :n]
+        firsts = range(0, n, tile)
+        return [program(self.bare, tile, batched, key, x, jnp.asarray(i)) for i in firsts]
 
     def log_density(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
         """log q(z | x)."""

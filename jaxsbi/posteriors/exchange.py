@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxsbi.extras import needed
+
 if TYPE_CHECKING:
     from jaxsbi.priors import Prior
     from jaxsbi.types import Data
@@ -95,17 +97,10 @@ def _dimensions(name: str, more: int, rows: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _tree(groups: dict[str, Variables], record: dict[str, str]) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # 0.2x announces 1 whenever it is imported
-            import arviz
-        import xarray
-    except ImportError:
-        raise ImportError(
-            'ArviZ is not installed; it comes with the extra: pip install "jaxsbi[arviz]"'
-        ) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # 0.2x announces 1 whenever it is imported
+        arviz = needed("arviz", "arviz", "to_arviz")
+    xarray = needed("xarray", "arviz", "to_arviz")
     datasets = {}
     for group, variables in groups.items():
         dataset = xarray.Dataset(variables, attrs=record)
