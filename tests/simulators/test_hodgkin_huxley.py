@@ -54,7 +54,7 @@ def recording(data, cell):
 
 
 @pytest.mark.parametrize("double", [False, True])
-def test_published_run_without_noise(data, double):
+def test_published_run_without_noise(data, double, record_property):
     reference, noisy = np.load(data("hh/deterministic.npz")), np.load(data("hh/noisy.npz"))
     sd = noisy["prior_features"].std(0)
     with jax.enable_x64(double):
@@ -67,15 +67,18 @@ def test_published_run_without_noise(data, double):
     assert gap.max() < (1e-8 if double else 3e-3), gap.max(0)
     rms = np.sqrt(np.mean((voltage[:, ::10] - reference["voltage_mv"]) ** 2, 1))
     spiking = reference["features"][:, 0] > 0
+    record_property("features apart [sd]", float(gap.max()))
+    record_property("rms silent, spiking [mV]", f"{rms[~spiking].max()}, {rms[spiking].max()}")
     assert rms[~spiking].max() < (1e-4 if double else 0.01)
     assert rms[spiking].max() < (1e-4 if double else 0.2)
 
 
-def test_published_distribution_with_noise(data):
+def test_published_distribution_with_noise(data, record_property):
     reference = np.load(data("hh/noisy.npz"))
     keys = jax.random.split(jax.random.key(1), 1000)
     counts = np.asarray(many(keys, reference["prior_theta"].astype(np.float32)))[:, 0]
     off = np.abs(counts - reference["prior_features"][:, 0])
+    record_property("spike counts equal, most apart", f"{np.mean(off == 0)}, {off.max()}")
     assert np.mean(off == 0) >= 0.96 and off.max() <= 3, (np.mean(off == 0), off.max())
 
     keys = jax.random.split(jax.random.key(2), 4096)
@@ -86,6 +89,7 @@ def test_published_distribution_with_noise(data):
         for a, b in zip(fresh.T, reference["prior_features"].T, strict=True)
     ]
     holm = np.sort(p) * np.arange(len(p), 0, -1)
+    record_property("Kolmogorov–Smirnov, p after Holm", float(holm.min()))
     assert holm.min() > 0.01, p
 
     keys = jax.random.split(jax.random.key(3), 1024)
@@ -96,6 +100,8 @@ def test_published_distribution_with_noise(data):
     error = np.sqrt(ours.var(0) / len(ours) + theirs.var(0) / len(theirs))
     z = (ours.mean(0) - theirs.mean(0)) / error
     ratio = ours.std(0) / theirs.std(0)
+    record_property("at the truth: largest |z|", float(np.abs(z).max()))
+    record_property("at the truth: ratios of sds", f"{ratio.min()} to {ratio.max()}")
     assert np.all(np.abs(z) < 4), z
     assert np.all((ratio > 0.8) & (ratio < 1.3)), ratio
 

@@ -68,9 +68,10 @@ def quiet(data):
     return {double: run(double) for double in (True, False)}
 
 
-def test_published_run_without_noise(data, quiet):
+def test_published_run_without_noise(data, quiet, record_property):
     reference = np.load(data("stg/deterministic.npz"))["voltage_mv"]
     rms = np.sqrt(np.mean((quiet[True][:, :, ::20] - reference) ** 2, 2))
+    record_property("rms [mV]", float(rms.max()))
     assert rms.max() < 1e-3, rms
 
 
@@ -78,16 +79,20 @@ def burst_starts(v):
     return np.array([a for a, _ in rhythm.bursts(v, 0.025, 0, len(v))[0]])
 
 
-def test_single_precision_keeps_time(quiet):
+def test_single_precision_keeps_time(quiet, record_property):
     first = slice(0, 40_000)
     rms = np.sqrt(np.mean((quiet[False] - quiet[True])[:, :, first] ** 2, 2))
+    record_property("rms [mV]", float(rms.max()))
     assert rms.max() < 1, rms
+    late = []
     traces = (quiet[double].reshape(12, -1) for double in (False, True))
     for single, double in zip(*traces, strict=True):
         for events in (spikes, burst_starts):
             at, expected = events(single), events(double)
             assert len(at) == len(expected) > 0
-            assert np.abs(at - expected).max() * 0.025 < 1.5
+            late.append(np.abs(at - expected).max() * 0.025)
+    record_property("spikes and bursts apart [ms]", float(max(late)))
+    assert max(late) < 1.5, late
 
 
 def compare(theta, seed, clock):
@@ -126,16 +131,17 @@ def test_streamed_features_equal_those_of_the_trace_in_full(data):
 
 
 @pytest.mark.slow
-def test_published_distribution_with_noise(data, outcomes):
+def test_published_distribution_with_noise(data, outcomes, record_property):
     reference, repeats = np.load(data("stg/circuits.npz")), 12
     path, aside = reference["path_theta"], reference["orthogonal_theta"]
     theta = np.repeat(np.concatenate([path, aside]), repeats, axis=0)
     out = outcomes(keys(len(theta), 3), theta)
     x = out.features.reshape(53, repeats, 18).astype(float)
     pyloric = out.pyloric.reshape(53, repeats)
-    assert pyloric[:40].mean() >= 0.88, pyloric[:40].mean()
-    assert pyloric[40:45].mean() >= 0.40, pyloric[40:].mean(1)
-    assert pyloric[-5:].mean() <= 0.25, pyloric[40:].mean(1)
+    along, first, last = (pyloric[part].mean() for part in (np.s_[:40], np.s_[40:45], np.s_[-5:]))
+    record_property("pyloric on the path", float(along))
+    record_property("pyloric on the orthogonal path, first and last", f"{first:.3f}, {last:.3f}")
+    assert along >= 0.88 and first >= 0.40 and last <= 0.25, pyloric.mean(1)
     for j in range(15):
         z = []
         for ours, theirs in zip(x[:40, :, j], reference["path_features"][:, :, j], strict=True):
@@ -147,8 +153,9 @@ def test_published_distribution_with_noise(data, outcomes):
         z = np.array(z)
         name = stg.FEATURES[j].name
         assert len(z) >= 30, name
-        assert abs(z.mean()) * np.sqrt(39) < 4, (name, z.mean())
-        assert 0.7 < np.sqrt(np.mean(z**2)) < 1.6, (name, np.sqrt(np.mean(z**2)))
+        scaled, rms = abs(z.mean()) * np.sqrt(39), np.sqrt(np.mean(z**2))
+        record_property(name, f"|mean z| √39 = {scaled:.2f}, rms z = {rms:.2f}")
+        assert scaled < 4 and 0.7 < rms < 1.6, (name, scaled, rms)
 
 
 def test_rows_do_not_depend_on_the_batch_and_bad_rows_are_nan():
