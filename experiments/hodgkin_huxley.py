@@ -24,11 +24,10 @@ import numpy as np
 from jax.tree_util import Partial
 
 import jaxsbi
-from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_report, hodgkin_huxley_results
 from experiments.hodgkin_huxley_observations import Observation, Options, observe
 from experiments.hodgkin_huxley_presets import PRESETS, Config
-from experiments.refinement import Refinement, judge
+from experiments.predictions import Refinement, is_held, judge
 from experiments.runs import Run, version
 from jaxsbi.diagnostics import Calibration
 from jaxsbi.posteriors import Posterior
@@ -36,19 +35,39 @@ from jaxsbi.trained import Diverged
 from simulators import hodgkin_huxley as hh
 
 
+class Learned(NamedTuple):
+    """p(θ | x) of any x under one protocol, and what later rounds for one x_o made of it."""
+
+    amortised: Posterior
+    refined: Posterior | None = None
+
+
+class Folders(NamedTuple):
+    """Where these are kept within a run; refined: None where nothing is to be refined."""
+
+    amortised: str
+    refined: str | None
+
+    @classmethod
+    def of(cls, observation: Observation, config: Config) -> Folders:
+        """A synthetic neuron has one posterior, of a budget of its own."""
+        name = observation.name
+        if observation.truth is not None or not config.refinement:
+            return cls(name, None)
+        return cls(f"{name}_amortised", f"{name}_refined")
+
+
 class Outcome(NamedTuple):
     """All that was inferred and checked for one observation.
 
-    amortised: the posterior before it was refined for this observation; refinement: what that
-    brought, None where it was not tried. posterior: the refined one if that is nearer to it.
-    samples and predicted: posterior samples (n, 8) and their features (n, 7); best_predicted: the
-    features of the mode, run many times; from_prior: parameters and features, fresh draws.
+    refinement: what later rounds brought, None where there were none. samples and predicted:
+    posterior samples (n, 8) and their features (n, 7); best_predicted: the features of the mode,
+    run many times; from_prior: parameters and features, fresh draws.
     """
 
     observation: Observation
     config: Config
-    amortised: Posterior
-    posterior: Posterior
+    learned: Learned
     samples: np.ndarray
     predicted: np.ndarray
     best: np.ndarray
@@ -60,15 +79,23 @@ class Outcome(NamedTuple):
 
     @property
     def refined(self) -> bool:
-        """Whether the posterior is one of rounds for this observation."""
-        return self.amortised is not self.posterior
+        """Whether the posterior is one of rounds for this observation: if those came nearer."""
+        return self.refinement is not None and self.refinement.kept
+
+    @property
+    def posterior(self) -> Posterior:
+        return self.learned.refined if self.refined else self.learned.amortised
+
+    @property
+    def set_aside(self) -> Posterior | None:
+        """The posterior of rounds that led away."""
+        return None if self.refined else self.learned.refined
 
     @property
     def folder(self) -> str:
         """Where the posterior is kept within the run."""
-        refines = self.observation.truth is None and self.config.refinement
-        which = "_refined" if self.refined else "_amortised" if refines else ""
-        return f"posterior/{self.observation.name}{which}"
+        folders = Folders.of(self.observation, self.config)
+        return f"posterior/{folders.refined if self.refined else folders.amortised}"
 
     @property
     def most_epochs(self) -> int:
@@ -78,7 +105,7 @@ class Outcome(NamedTuple):
     @property
     def within(self) -> np.ndarray:
         """Which observed features lie in the central 95 % of the posterior predictive (7,)."""
-        return reach.is_held(np.asarray(self.observation.x_o), self.predicted)
+        return is_held(np.asarray(self.observation.x_o), self.predicted)
 
 
 def folder_name(preset: str, seed: int, options: Options) -> str:
@@ -140,13 +167,6 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     return results
 
 
-class Learned(NamedTuple):
-    """p(θ | x) of any x under one protocol, and what later rounds for one x_o made of it."""
-
-    amortised: Posterior
-    refined: Posterior | None
-
-
 def infer_parameters(
     key: jax.Array, study: Run, observation: Observation, config: Config
 ) -> Learned:
@@ -157,31 +177,25 @@ def infer_parameters(
     smoothly with θ: the one is learned from fewer simulations than the other.
     """
     key_first, key_later = jax.random.split(key)
-    synthetic = observation.truth is not None
-    later = () if synthetic else config.refinement
+    folders, later = Folders.of(observation, config), config.refinement
     infer = partial(
         jaxsbi.infer,
         simulate=Partial(hh.simulate, protocol=observation.protocol),
         prior=jaxsbi.box(hh.PARAMETERS),
         x_o=observation.x_o,
     )
-    n = config.simulations if synthetic else config.cell_simulations
+    n = config.cell_simulations if observation.truth is None else config.simulations
     first = partial(
         infer, key_first, simulations=n, estimator=config.estimator, training=config.training
     )
-    if not later:
-        posterior = _kept(study, observation, "infer", observation.name, 1, first)
-        return Learned(posterior, None)
-    name = f"{observation.name}_amortised"
-    amortised = _kept(study, observation, "infer", name, 1, first)
-    if amortised.history[-1].interrupted:
-        return Learned(amortised, None)
+    amortised = _kept(study, observation, "infer", folders.amortised, 1, first)
+    if folders.refined is None or amortised.history[-1].interrupted:
+        return Learned(amortised)
     refine = partial(
         infer, key_later, start=amortised, algorithm=jaxsbi.nle(), rounds=len(later),
         simulations=later, estimator=config.likelihood, training=config.refining,
     )  # fmt: skip
-    name, rounds = f"{observation.name}_refined", 1 + len(later)
-    refined = _kept(study, observation, "refine", name, rounds, refine)
+    refined = _kept(study, observation, "refine", folders.refined, 1 + len(later), refine)
     return Learned(amortised, refined if len(refined.history) > 1 else None)
 
 
@@ -247,13 +261,14 @@ def validate(
         return np.asarray(samples), np.asarray(jaxsbi.predict(key_run, simulate, samples))
 
     theta, x = jaxsbi.simulate(keys[2], simulate, amortised.prior, config.calibration)
-    posterior, refinement = amortised, None
+    refinement = None
     samples, predicted = drawn(amortised, keys[0], keys[3])
     if refined is not None:
         later = drawn(refined, keys[6], keys[7])
         refinement = judge(np.asarray(observation.x_o), np.asarray(x), predicted, later[1])
         if refinement.kept:
-            posterior, (samples, predicted) = refined, later
+            samples, predicted = later
+    posterior = refined if refinement is not None and refinement.kept else amortised
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a mode at a bound: the report says it by name
         best = posterior.map(key=keys[1])
@@ -267,8 +282,7 @@ def validate(
     return Outcome(
         observation=observation,
         config=config,
-        amortised=amortised,
-        posterior=posterior,
+        learned=learned,
         samples=samples,
         predicted=predicted,
         best=np.asarray(best),

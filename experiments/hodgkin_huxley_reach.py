@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from experiments.predictions import central
 from simulators import hodgkin_huxley as hh
 
 if TYPE_CHECKING:
@@ -16,18 +17,6 @@ if TYPE_CHECKING:
 
 FEATURE_NAMES = tuple(f.name for f in hh.FEATURES)
 NORMAL_95 = 1.96  # sds to either side hold 95 % of a normal law
-
-
-def central(x: np.ndarray) -> np.ndarray:
-    """Ends of the central 95 % of each feature (2, 7); runs without the feature do not count."""
-    return np.nanquantile(x, [0.025, 0.975], axis=0)
-
-
-def is_held(x_o: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Which observed features lie in the central 95 % of simulated ones, up to rounding (7,)."""
-    low, high = central(x)
-    rounding = 1e-6 * np.abs(x_o)
-    return (x_o >= low - rounding) & (x_o <= high + rounding)
 
 
 class Nearest(NamedTuple):

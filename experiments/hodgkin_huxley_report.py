@@ -14,6 +14,7 @@ from experiments import report
 from experiments.hodgkin_huxley_presets import DEVIATIONS
 from experiments.hodgkin_huxley_reach import FEATURE_NAMES
 from experiments.hodgkin_huxley_results import truth_density
+from experiments.predictions import central
 from experiments.runs import Run, machine, versions
 from jaxsbi import plotting
 from jaxsbi.posteriors import Posterior
@@ -190,7 +191,7 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         ],
         caption="Posterior mean, standard deviation and mode of each parameter.",
     )
-    low, high = reach.central(outcome.predicted)
+    low, high = central(outcome.predicted)
     features = report.Table(
         ("feature", "unit", "observed", "2.5 %", "97.5 %", "held"),
         [

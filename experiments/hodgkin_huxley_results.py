@@ -9,6 +9,7 @@ import numpy as np
 from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
 from experiments.hodgkin_huxley_reach import FEATURE_NAMES
+from experiments.predictions import central
 from jaxsbi.diagnostics import LEVELS
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
         outcome.calibration,
     )
     names, rounds = posterior.prior.names, posterior.history.rounds
-    low, high = reach.central(outcome.predicted)
+    low, high = central(outcome.predicted)
     truth, neuron, causes = observation.truth, reach.nearest(outcome), reach.causes(outcome)
     at_truth = truth_density(outcome)
     reached = calibration.coverage(LEVELS)
@@ -60,6 +61,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
             "drawn_by_round": [r.drawn for r in rounds],
             "valid": sum(r.valid for r in rounds),
             "used": rounds[-1].used,
+            "set_aside_by_round": _set_aside(outcome),
         },
         "seconds": {
             "simulate": sum(r.simulate_seconds for r in rounds),
@@ -99,7 +101,12 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
         },
         "refinement": None
         if outcome.refinement is None
-        else outcome.refinement._asdict() | {"kept": outcome.refinement.kept},
+        else {
+            "before": outcome.refinement.before,
+            "after": outcome.refinement.after,
+            "lost": [FEATURE_NAMES[i] for i in outcome.refinement.lost],
+            "kept": outcome.refinement.kept,
+        },
         "calibration": {
             "of": "the first round" if outcome.refined else "the posterior",
             "draws": len(calibration.credibility),
@@ -114,3 +121,9 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
         },
         "trust": trust.sentences(outcome),
     }
+
+
+def _set_aside(outcome: Outcome) -> list[int]:
+    """Simulations of each round that led away from the observation."""
+    found = outcome.set_aside
+    return [] if found is None else [r.drawn for r in found.history.rounds[1:]]

@@ -13,6 +13,7 @@ from scipy import stats
 
 from experiments import hodgkin_huxley_reach as reach
 from experiments.hodgkin_huxley_reach import both
+from experiments.predictions import central, is_held
 from jaxsbi.diagnostics import LEVELS, Calibration, holm
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _of_refinement(outcome: Outcome) -> list[str]:
         ]
     if found is None:
         return []
-    before, after = (f"{distance:.2g}" for distance in found)
+    before, after = (f"{distance:.2g}" for distance in (found.before, found.after))
     if found.kept:
         return [
             "The rounds for this cell brought the features of posterior draws nearer to the "
@@ -98,12 +99,14 @@ def _of_refinement(outcome: Outcome) -> list[str]:
             "its widths are right: a posterior for this one observation has no calibration of its "
             "own."
         ]
-    return [
+    said = (
         "The rounds for this cell led away from it: the features of their draws lie, in the "
         f"median, {after} prior standard deviations (root mean square over the features) from the "
-        f"observed ones, {before} before. They are set aside, and the posterior is the first "
-        "round's."
-    ]
+        f"observed ones, {before} before"
+    )
+    if found.lost:
+        said += f", and no longer hold {both([reach.FEATURE_NAMES[i] for i in found.lost])}"
+    return [said + ". They are set aside, and the posterior is the first round's."]
 
 
 def _of_calibration(calibration: Calibration, refined: bool) -> list[str]:
@@ -113,7 +116,7 @@ def _of_calibration(calibration: Calibration, refined: bool) -> list[str]:
         if refined
         else "Calibration"
     )
-    whose, it = ("Before that, its", "that density") if refined else ("Its", "the posterior")
+    whose, it = ("The first round's", "that density") if refined else ("Its", "the posterior")
     said = [f"{what}, over {n} parameter sets from the prior: {calibration.verdict}."]
     reached = calibration.coverage(LEVELS)
     gaps = reached - np.asarray(LEVELS)
@@ -178,9 +181,9 @@ def _of_held(outcome: Outcome) -> list[str]:
         "their central 95 %."
     )
     _, from_prior = outcome.from_prior
-    if reach.is_held(x_o, from_prior).all():
-        width = np.ptp(reach.central(outcome.predicted), axis=0)
-        narrower = np.median(np.ptp(reach.central(from_prior), axis=0) / np.maximum(width, 1e-9))
+    if is_held(x_o, from_prior).all():
+        width = np.ptp(central(outcome.predicted), axis=0)
+        narrower = np.median(np.ptp(central(from_prior), axis=0) / np.maximum(width, 1e-9))
         said += (
             f" So do neurons drawn from the prior, but the posterior's ranges are {narrower:.2g} "
             "times narrower (median over features)."

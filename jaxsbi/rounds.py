@@ -64,7 +64,8 @@ def infer(
         rows, and the likelihood is taken to be 0: a mode that start lacks stays lost.
     warm_start: whether a later round's training begins with the weights of the round before.
     avoid_failures: whether later rounds leave out the θ whose simulation a learned model expects to
-        fail; it keeps 99 % of the valid ones, and the ledger has the share that was lost.
+        fail, once some have failed in this call; it keeps 99 % of the valid ones, and the ledger
+        has the share that was lost.
     batch: rows simulated in one compiled call (speed and memory only).
     out: a folder that keeps simulations and trainings under way. After an interruption, of any
         kind, the same call goes on there and ends in the same bits; another one is refused.
@@ -147,28 +148,31 @@ def _all_rounds(
             )
             if learned is not None and not drawn.valid:
                 failed = f"all of its {drawn.rows:,} simulations failed"
-                _warn_of_the_end(r, failed if drawn.rows else "no draw was accepted")
+                _warn_of_the_end(learned, failed if drawn.rows else "no draw was accepted")
                 break
             history = None if learned is None else learned.posterior.history
             checkpoints = None if keep is None else partial(keep.training, r, history, drawn)
             learned = learn(key_learn, settings, collected.buffer, learned, drawn, checkpoints)
-            reporter.row(learned.posterior.history[-1].cells(r + 1))
+            history = learned.posterior.history
+            reporter.row(history[-1].cells(len(history)))
         except KeyboardInterrupt:
             if learned is None:
                 raise
-            reporter.update("round", 1.0, f"interrupted: the posterior of round {r} is kept")
+            finished = len(learned.posterior.history)
+            reporter.update("round", 1.0, f"interrupted: the posterior of round {finished} is kept")
             return learned.posterior, False
         except Diverged as error:
             if learned is None:
                 raise
-            _warn_of_the_end(r, str(error))
+            _warn_of_the_end(learned, str(error))
             break
         if learned.posterior.history[-1].interrupted:
             return learned.posterior, False
     return learned.posterior, True
 
 
-def _warn_of_the_end(number: int, why: str) -> None:
+def _warn_of_the_end(last: Learned, why: str) -> None:
+    number = len(last.posterior.history)
     warnings.warn(
         f"round {number + 1} was given up: {why}; the posterior of round {number} is returned",
         stacklevel=3,

@@ -13,7 +13,7 @@ import jaxsbi
 from jaxsbi.algorithms import truncation
 from jaxsbi.algorithms.proposals import AtObservation, Defensive, PriorProposal, pool
 from jaxsbi.algorithms.regions import Region, Restricted
-from jaxsbi.algorithms.truncation import TruncatedPrior, truncated_normal
+from jaxsbi.algorithms.truncation import TruncatedPrior, log_normal_mass, truncated_normal
 
 FLOW = jaxsbi.nsf(layers=2, hidden=(50, 50))
 MIXTURE = jaxsbi.mdn()
@@ -250,11 +250,14 @@ def test_a_narrow_flow_draws_the_prior_inside_its_set_from_its_ball(monkeypatch)
         assert stats.ks_2samp(np.asarray(z)[chosen, axis], inside[:, axis]).pvalue > 1e-3
 
 
-@pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (3.0, 4.5), (-5.0, -4.0)])
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (3.0, 4.5), (7.0, 8.0), (-5.0, -4.0)])
 def test_truncated_normals_follow_their_law_in_both_tails(low, high):
     ends = jnp.full((20_000,), low), jnp.full((20_000,), high)
     u = np.asarray(truncated_normal(jax.random.key(0), *ends), float)
     assert stats.kstest(u, stats.truncnorm(low, high).cdf).pvalue > 1e-3
+    first, second = sorted([-abs(low), -abs(high)]) if low * high > 0 else (low, high)
+    mass = np.log(stats.norm.cdf(second) - stats.norm.cdf(first))
+    np.testing.assert_allclose(log_normal_mass(ends[0][0], ends[1][0]), mass, rtol=1e-5)
 
 
 @pytest.mark.slow

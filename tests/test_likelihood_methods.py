@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from scipy import stats
 
 import jaxsbi
@@ -34,10 +36,10 @@ def moments_of(grid):
     return mean, np.sqrt(mass @ (theta - mean) ** 2)
 
 
-def assert_kept(posterior, folder):
+def assert_kept(posterior, folder, start=None):
     """Saved and loaded it draws the same rows, of the same density."""
     posterior.save(folder / "posterior")
-    again = jaxsbi.load(folder / "posterior")
+    again = jaxsbi.load(folder / "posterior", start=start)
     theta = posterior.sample(jax.random.key(3), 50)
     np.testing.assert_array_equal(again.sample(jax.random.key(3), 50), theta)
     np.testing.assert_array_equal(again.log_prob(theta), posterior.log_prob(theta))
@@ -176,6 +178,36 @@ def test_where_the_first_posterior_has_next_to_no_mass_the_refined_one_has_none(
 @pytest.mark.slow
 def test_a_refined_posterior_is_saved_and_loaded(refined, tmp_path):
     assert_kept(refined, tmp_path)
+
+
+def through_a_layer(rngs, example):
+    """An embedding of the user's own, which is never stored."""
+    return nnx.Sequential(lambda values, defined: values, nnx.Linear(2, 3, rngs=rngs))
+
+
+OWN = jaxsbi.maf(layers=1, hidden=(16,), embedding=through_a_layer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "guide", [OWN, jaxsbi.ensemble(jaxsbi.mdn(components=1, hidden=(16,)), members=2)]
+)
+def test_a_guide_may_be_any_density_and_is_loaded_with_its_code(guide, tmp_path):
+    start = jaxsbi.infer(
+        jax.random.key(7), noisy, PRIOR, simulations=300, estimator=guide, progress=False,
+        training=jaxsbi.Training(anneal=5, max_epochs=8),
+    )  # fmt: skip
+    refined = infer("nle", noisy, PRIOR, X_O, start=start, simulations=500)
+    assert_kept(refined, tmp_path, start=guide if guide is OWN else None)
+
+
+def test_a_guide_s_estimator_that_nle_cannot_learn_is_told_before_any_simulation(amortised):
+    start = replace(amortised, estimator=jaxsbi.mdn())
+    with pytest.raises(ValueError, match=r"^estimator must be a flow .* \(start's own, where only"):
+        jaxsbi.infer(
+            jax.random.key(0), noisy, PRIOR, X_O, algorithm=jaxsbi.nle(), start=start,
+            progress=False,
+        )  # fmt: skip
 
 
 def test_trials_cannot_refine_a_posterior_of_single_observations(amortised):

@@ -61,6 +61,30 @@ def test_a_tempered_population_weighs_separate_modes(population):
     assert np.mean(shares) == pytest.approx(WEIGHTS[1], abs=0.03)
 
 
+def test_a_population_is_tempered_from_a_guide_along_a_curved_sheet():
+    """From z₂ ~ N(z₁², 0.5²) to z₂ ~ N(z₁² + 0.3, 0.02²), z₁ ~ N(0, 1) in both."""
+    normal = jax.scipy.stats.norm.logpdf
+
+    def sheet(shift, sd):
+        return lambda z: normal(z[0]) + normal(z[1], z[0] ** 2 + shift, sd)
+
+    before, after = sheet(0.0, 0.5), sheet(0.3, 0.02)
+
+    @jax.jit
+    def run(key):
+        key_draw, key_temper = jax.random.split(key)
+        z = jax.random.normal(key_draw, (mcmc.CROWD * 512, 2))
+        draws = jnp.stack([z[:, 0], z[:, 0] ** 2 + 0.5 * z[:, 1]], axis=1)
+        return mcmc.temper(key_temper, before, lambda z: after(z) - before(z), draws, 512)
+
+    found = [run(jax.random.key(i)) for i in range(5)]
+    z = np.concatenate([population.z for population in found])
+    across = z[:, 1] - z[:, 0] ** 2
+    np.testing.assert_allclose([z[:, 0].std(), across.std() / 0.02], 1, atol=0.08)
+    np.testing.assert_allclose([z[:, 0].mean(), (across.mean() - 0.3) / 0.02], 0, atol=0.15)
+    assert np.mean([p.log_evidence for p in found]) == pytest.approx(0, abs=0.1)
+
+
 def test_chains_keep_the_law_of_the_population_and_forget_their_starts(population):
     found = population(jax.random.key(0), 0)
     log_density = jax.jit(

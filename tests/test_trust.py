@@ -9,7 +9,7 @@ import pytest
 from experiments import hodgkin_huxley as study
 from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
-from experiments.refinement import Refinement
+from experiments.predictions import Refinement
 from jaxsbi.diagnostics import Calibration
 from jaxsbi.ledger import Ledger, Round
 from simulators import hodgkin_huxley as hh
@@ -48,7 +48,7 @@ def outcome(x_o=CENTRE, losses=(3.0, 2.0, 2.0), interrupted=False, **changes):
     whole = {
         "observation": study.Observation("a", "a", np.asarray(x_o, float), hh.DEFAULT),
         "config": study.PRESETS["smoke"],
-        "posterior": SimpleNamespace(history=Ledger("npe", (last,))),
+        "learned": study.Learned(*2 * [SimpleNamespace(history=Ledger("npe", (last,)))]),
         "samples": rng.uniform(size=(N, 8)),
         "predicted": features(rng),
         "best": np.arange(8.0),
@@ -57,7 +57,7 @@ def outcome(x_o=CENTRE, losses=(3.0, 2.0, 2.0), interrupted=False, **changes):
         "from_prior": (rng.uniform(size=(N, 8)), features(rng, width=20.0)),
         "calibration": calibration(),
     }
-    return study.Outcome(**({"amortised": whole["posterior"]} | whole | changes))
+    return study.Outcome(**(whole | changes))
 
 
 def said(*args, **changes):
@@ -73,7 +73,7 @@ def test_a_sound_posterior_is_reported_without_a_warning():
 
 def test_calibration_is_said_to_be_that_of_the_first_round_where_there_were_more():
     assert "Calibration, over 1000 parameter sets" in said()
-    text = said(amortised=SimpleNamespace())
+    text = said(refinement=Refinement(0.1, 0.016))
     assert "Calibration of the density before it was refined for this cell, over 1000" in text
 
 
@@ -86,6 +86,8 @@ def test_rounds_that_led_away_are_told_and_those_that_did_not():
     text = said(refinement=Refinement(0.069, 0.076))
     assert "led away from it" in text and "0.076 prior" in text and "0.069 before" in text
     assert "set aside" in text
+    text = said(refinement=Refinement(0.1, 0.016, lost=(0, 5)))
+    assert "no longer hold spike count and skewness. They are set aside" in text
 
 
 def cause(x_o, **changes):

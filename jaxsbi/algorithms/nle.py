@@ -33,7 +33,8 @@ class NLE(ByLikelihood):
         if not isinstance(estimator, MAF | NSF) or estimator.embedding is not None:
             raise ValueError(
                 "estimator must be a flow without an embedding, jaxsbi.nsf() or jaxsbi.maf(), for "
-                f"nle, whose density is of x itself, got {estimator!r}; embed with jaxsbi.nre()"
+                f"nle, whose density is of x itself, got {estimator!r} (start's own, where only "
+                "start is given); embed with jaxsbi.nre()"
             )
 
     def init(

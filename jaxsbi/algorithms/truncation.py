@@ -69,6 +69,10 @@ class TruncatedPrior(Proposal):
         return self.region.count - 1
 
     @property
+    def _box(self) -> tuple[Array, Array]:
+        return self.region.low[self._last], self.region.high[self._last]
+
+    @property
     def _of_flow(self) -> bool:
         return isinstance(self.region.density(self._last), Invertible)
 
@@ -77,8 +81,7 @@ class TruncatedPrior(Proposal):
         """log of the prior's mass in the box."""
         if not self.prior.gaussian:
             return jnp.zeros(())
-        low, high = self.region.low[self._last], self.region.high[self._last]
-        return jnp.sum(jnp.log(ndtr(high) - ndtr(low)))
+        return jnp.sum(log_normal_mass(*self._box))
 
     @property
     def log_volume(self) -> Float[Array, ""]:
@@ -91,8 +94,7 @@ class TruncatedPrior(Proposal):
         """z of the prior inside the box."""
         if not self.prior.gaussian:
             return super().sample(key)
-        low, high = self.region.low[self._last], self.region.high[self._last]
-        return self.region.axes[self._last] @ truncated_normal(key, low, high)
+        return self.region.axes[self._last] @ truncated_normal(key, *self._box)
 
     def from_ball(self, key: PRNGKey) -> tuple[Float[Array, " d"], Float[Array, ""]]:
         """z of a u uniform in the ball, and log w."""
@@ -139,13 +141,24 @@ def _ceiling(log_weights: Float[Array, " n"]) -> Float[Array, ""]:
     return top[jnp.where(jnp.any(enough), jnp.argmax(enough), last)]
 
 
+def log_normal_mass(low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " d"]:
+    """log (Φ(high) − Φ(low)), the upper tail as accurate as the lower one."""
+    first, second, _ = _in_the_lower_tail(low, high)
+    return jnp.log(ndtr(second) - ndtr(first))
+
+
 def truncated_normal(
     key: PRNGKey, low: Float[Array, " d"], high: Float[Array, " d"]
 ) -> Float[Array, " d"]:
     """u ~ N(0, I) given low ≤ u ≤ high, the upper tail as accurate as the lower one."""
-    mirrored = low + high > 0
-    first, second = jnp.where(mirrored, -high, low), jnp.where(mirrored, -low, high)
+    first, second, mirrored = _in_the_lower_tail(low, high)
     share = jax.random.uniform(key, low.shape)
     u = ndtri(ndtr(first) + share * (ndtr(second) - ndtr(first)))
     u = jnp.clip(u, first, second)
     return jnp.where(mirrored, -u, u)
+
+
+def _in_the_lower_tail(low: Array, high: Array) -> tuple[Array, Array, Bool[Array, "..."]]:
+    """Intervals of the same mass where Φ keeps its accuracy, and which of them are mirrored."""
+    mirrored = low + high > 0
+    return jnp.where(mirrored, -high, low), jnp.where(mirrored, -low, high), mirrored

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.refinement import judge
+from experiments.predictions import judge
 
 UNITS = np.array([1.0, 100.0])
 X_O = np.array([1.0, -100.0])
@@ -24,3 +24,20 @@ def test_what_leads_away_is_not_kept_however_narrow(mean, sd, kept):
     found = judge(X_O, prior, before, after)
     np.testing.assert_allclose(found.before, np.sqrt(np.log(2)) / 2, rtol=0.1)
     assert found.kept == kept
+
+
+def test_runs_without_a_feature_are_far_away():
+    rng = np.random.default_rng(1)
+    prior, x = rng.normal(size=(N, 2)), rng.normal(size=(N, 2))
+    failed = np.where(np.arange(N)[:, None] % 5 < 3, np.nan, x)  # three in five
+    assert np.isinf(judge(np.zeros(2), prior, x, failed).after)
+    assert judge(np.zeros(2), prior, failed, x).kept
+
+
+def test_narrow_draws_that_leave_the_observation_out_are_not_kept():
+    """Nearer in the median, for their width, but around another point."""
+    rng = np.random.default_rng(2)
+    prior, before = rng.normal(size=(N, 2)), 0.5 * rng.normal(size=(N, 2))
+    after = np.array([0.0, 0.2]) + 0.05 * rng.normal(size=(N, 2))
+    found = judge(np.zeros(2), prior, before, after)
+    assert found.after < found.before and found.lost == (1,) and not found.kept
