@@ -20,6 +20,7 @@ from jaxsbi.algorithms.algorithm import Memory
 from jaxsbi.checkpoints import Checkpoint
 from jaxsbi.dataset import Moments, Simulations, moments
 from jaxsbi.ledger import Ledger, Round
+from jaxsbi.parameters import Spread, spread
 from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter
@@ -121,7 +122,7 @@ def learn(
         observations.as_observation("x_o", settings.x_o, scale.location, masks, algorithm.trials)
     fresh = unlearned or not settings.warm_start
     if fresh:
-        conditional = _init(key_init, settings, scale)
+        conditional = _init(key_init, settings, scale, spread(buffer.rows.z, weights > 0))
     else:
         conditional = before.conditional
     if first:
@@ -187,13 +188,13 @@ def _judge(
     return learn_validity(key, model, buffer, settings.reporter, checkpoint)
 
 
-def _init(key: PRNGKey, settings: Settings, scale: Moments) -> nnx.Module:
+def _init(key: PRNGKey, settings: Settings, scale: Moments, of_z: Spread) -> nnx.Module:
     """The module with fresh weights, made by one program instead of one for each of its parts."""
 
-    def init(key: PRNGKey, prior: Prior, scale: Moments) -> nnx.Module:
-        return settings.algorithm.init(key, settings.estimator, prior, scale)
+    def init(key: PRNGKey, prior: Prior, scale: Moments, of_z: Spread) -> nnx.Module:
+        return settings.algorithm.init(key, settings.estimator, prior, scale, of_z)
 
-    return nnx.jit(init)(key, settings.prior, scale)
+    return nnx.jit(init)(key, settings.prior, scale, of_z)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float
 
 from jaxsbi.contexts import Contextual
 from jaxsbi.dataset import SCORES, Moments
 from jaxsbi.estimators import MAF, NSF
 from jaxsbi.networks import LINEAR_RANGE, MADE, MLP, Constant, Embedding, Standardise
+from jaxsbi.parameters import Spread, Whitened
 from jaxsbi.types import Data, PRNGKey
 
 CERTAIN = 6.0
@@ -37,21 +37,23 @@ class Likelihood(nnx.Module):
     value were spread over the interval to its neighbours, at whose middle it is then evaluated.
     """
 
-    def __init__(self, key: PRNGKey, estimator: MAF | NSF, dim: int, moments: Moments) -> None:
+    def __init__(
+        self, key: PRNGKey, estimator: MAF | NSF, moments: Moments, spread: Spread
+    ) -> None:
         key_flow, key_mask, key_valid = jax.random.split(key, 3)
-        self.standardise = Standardise(moments)
+        self.parameters, self.standardise = Whitened(spread), Standardise(moments)
         self.grain = nnx.List([Constant(_grain(q)) for q in jax.tree.leaves(moments.quantiles)])
         size = sum(np.size(leaf) for leaf in jax.tree.leaves(moments.location))
         unembedded = replace(estimator, embedding=_SideBySide())
-        self.flow = unembedded.init(key_flow, size, _normal_moments((2 * dim, size)))
+        self.flow = unembedded.init(key_flow, size, _normal_moments((self.parameters.size, size)))
         hidden = estimator.hidden[:1]
-        self.mask = MADE(key_mask, [tuple(range(size))], 2 * dim, hidden, (1,))
-        self.valid = MLP(key_valid, 2 * dim, hidden, 1)
+        self.mask = MADE(key_mask, [tuple(range(size))], self.parameters.size, hidden, (1,))
+        self.valid = MLP(key_valid, self.parameters.size, hidden, 1)
 
     def log_prob(self, x: Data, z: Float[Array, " d"]) -> Float[Array, ""]:
         """log p(x | z), NaN features marked as such; log P(invalid | z) for an x of NaN only."""
         values, defined, log_slope = self.features(x)
-        pattern, valid, z = defined.astype(z.dtype), jnp.any(defined), _with_levels(z)
+        pattern, valid, z = defined.astype(z.dtype), jnp.any(defined), self.parameters(z)
         log_odds = self.valid(z)[0] + CERTAIN
         (mask_odds,) = self.mask.given(z)[0](pattern)
         log_mask = jnp.sum(_log_bernoulli(mask_odds[0] + CERTAIN, defined))
@@ -91,17 +93,19 @@ class Ratio(nnx.Module):
     def __init__(
         self,
         key: PRNGKey,
-        dim: int,
         moments: Moments,
+        spread: Spread,
         hidden: tuple[int, ...],
         embedding: Embedding | None,
     ) -> None:
+        self.parameters = Whitened(spread)
+        size = self.parameters.size
         key_context, key_x, key_z, key_both = jax.random.split(key, 4)
         self.context = Contextual(key_context, moments, embedding)
         rank = hidden[-1]
         self.of_x = MLP(key_x, self.context.size, hidden, rank)
-        self.of_z = MLP(key_z, 2 * dim, hidden, rank)
-        self.of_both = MLP(key_both, 2 * dim + self.context.size + rank, hidden, 1)
+        self.of_z = MLP(key_z, size, hidden, rank)
+        self.of_both = MLP(key_both, size + self.context.size + rank, hidden, 1)
 
     def log_likelihood(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
         """log p(x | z) up to a function of x."""
@@ -114,7 +118,7 @@ class Ratio(nnx.Module):
         context = jnp.concatenate([context, natural])
 
         def ratio(z: Array) -> Array:
-            z = _with_levels(z)
+            z = self.parameters(z)
             family = self.of_z(z) @ natural / math.sqrt(natural.size)
             return family + self.of_both(jnp.concatenate([z, context]))[0]
 
@@ -132,14 +136,6 @@ class _SideBySide:
 
     def __call__(self, rngs: nnx.Rngs, example: tuple[Data, Data]) -> nnx.Module:
         return _Ravel()
-
-
-def _with_levels(z: Float[Array, " d"]) -> Float[Array, " 2*d"]:
-    """z and √12 (Φ(z) − ½): under a uniform prior x is a function of the latter, flat in its tails.
-
-    Both have mean 0 and variance 1 under the prior.
-    """
-    return jnp.concatenate([z, math.sqrt(12) * (ndtr(z) - 0.5)])
 
 
 def _grain(quantiles: Float[Array, "levels ..."]) -> Float[Array, "..."]:

@@ -23,7 +23,7 @@ LAYERS = (
     ),
     ("priors", "dataset", "bijectors", "gaussians", "mcmc", "importance", "hosts", "writers"),
     ("networks", "observations", "records", "simulation", "ensembles"),
-    ("contexts", "mixtures", "descent", "embeddings", "fingerprints"),
+    ("contexts", "mixtures", "descent", "embeddings", "fingerprints", "parameters"),
     ("flow_matching", "flows", "stores", "checkpoints"),
     ("estimators", "losses", "opening", "filling", "trained"),
     ("likelihoods", "campaigns", "guides"),

@@ -12,7 +12,9 @@ from scipy import stats
 import jaxsbi
 from jaxsbi import dataset
 from jaxsbi.likelihoods import Likelihood, Ratio
+from jaxsbi.parameters import Spread, Whitened, spread
 
+SPREAD = Spread.of_prior(2)
 LOCATION, SCALE = np.array([1.0, -2.0]), np.array([0.5, 2.0])
 
 
@@ -39,7 +41,7 @@ def likelihood(request, moments):
         "maf": jaxsbi.maf(layers=3, hidden=(8,)),
         "nsf": jaxsbi.nsf(layers=2, hidden=(8,), bins=4),
     }[request.param]
-    return perturbed(Likelihood(jax.random.key(0), estimator, 2, moments), jax.random.key(1))
+    return perturbed(Likelihood(jax.random.key(0), estimator, moments, SPREAD), jax.random.key(1))
 
 
 def test_the_likelihood_of_all_outcomes_is_one(likelihood):
@@ -76,7 +78,7 @@ def test_gradients_in_z_are_finite_whatever_is_undefined(likelihood):
 
 
 def test_a_ratio_sees_which_features_are_undefined(moments):
-    ratio = perturbed(Ratio(jax.random.key(0), 2, moments, (8, 8), None), jax.random.key(1))
+    ratio = perturbed(Ratio(jax.random.key(0), moments, SPREAD, (8, 8), None), jax.random.key(1))
     z = jnp.array([0.3, -0.4])
     values = [ratio.log_likelihood(z, jnp.array([1.0, b])) for b in (-2.0, jnp.nan)]
     assert np.all(np.isfinite(values))
@@ -87,8 +89,26 @@ def test_counts_are_spread_to_their_neighbours_and_continuous_features_are_not()
     rng = np.random.default_rng(0)
     x = jnp.asarray(np.stack([3.0 * rng.poisson(2, 500), rng.normal(size=500)], axis=1))
     found = dataset.moments(x, np.ones(500, bool))
-    likelihood = Likelihood(jax.random.key(0), jaxsbi.maf(layers=1, hidden=(8,)), 1, found)
+    likelihood = Likelihood(
+        jax.random.key(0), jaxsbi.maf(layers=1, hidden=(8,)), found, Spread.of_prior(1)
+    )
     spread = jax.vmap(likelihood.spread)(jax.random.split(jax.random.key(1), 500), x)
     np.testing.assert_array_equal(spread[:, 1], x[:, 1])
     offset = np.asarray(spread[:, 0] - x[:, 0])
     assert stats.kstest(offset, stats.uniform(-1.5, 3.0).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("rows", [5000, 3])
+def test_parameters_are_seen_white_along_a_thin_sheet(rows):
+    """Of few rows, each coordinate by itself; rows that are not used do not count."""
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(rows, 3))
+    z[:, 1] = 0.7 * z[:, 0] + 0.03 * z[:, 1]
+    both = jnp.asarray(np.concatenate([z, rng.normal(5, 9, (100, 3))]), jnp.float32)
+    use = jnp.arange(rows + 100) < rows
+    seen = np.asarray(jax.vmap(Whitened(spread(both, use)))(both[:rows]), float)
+    np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-3)
+    for block in (seen[:, :3], seen[:, 3:]):
+        covariance = block.T @ block / rows
+        expected = np.eye(3) if rows > 3 else covariance * (1 - np.eye(3)) + np.eye(3)
+        np.testing.assert_allclose(covariance, expected, atol=0.02)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxsbi.algorithms.proposals import AtObservation, Proposal
 from jaxsbi.dataset import Moments, Simulations
 from jaxsbi.losses import density_loss
+from jaxsbi.parameters import Spread
 from jaxsbi.posteriors import DirectPosterior, Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, Estimator, Loss, PRNGKey
@@ -53,9 +54,15 @@ class Algorithm:
         """A ValueError where the method does not fit the prior, the estimator or the training."""
 
     def init(
-        self, key: PRNGKey, estimator: Estimator, prior: Prior, moments: Moments
+        self,
+        key: PRNGKey,
+        estimator: Estimator,
+        prior: Prior,
+        moments: Moments,
+        spread: Spread | None = None,
     ) -> nnx.Module:
-        """The module to train, with fresh weights; `moments` are those of x."""
+        """The module to train, with fresh weights; `moments` are those of x, `spread` is that of z
+        among the rows to learn from, None for the prior's."""
         return estimator.init(key, prior.dim, moments)
 
     def memory(

@@ -18,6 +18,7 @@ from jaxsbi.dataset import Moments, Simulations
 from jaxsbi.estimators import MAF, NSF
 from jaxsbi.likelihoods import Likelihood
 from jaxsbi.losses import negative_log_likelihood_of_x
+from jaxsbi.parameters import Spread
 from jaxsbi.priors import Prior
 from jaxsbi.types import Estimator, Loss, PRNGKey
 
@@ -38,9 +39,15 @@ class NLE(ByLikelihood):
             )
 
     def init(
-        self, key: PRNGKey, estimator: MAF | NSF, prior: Prior, moments: Moments
+        self,
+        key: PRNGKey,
+        estimator: MAF | NSF,
+        prior: Prior,
+        moments: Moments,
+        spread: Spread | None = None,
     ) -> nnx.Module:
-        return Likelihood(key, estimator, prior.dim, moments)
+        spread = Spread.of_prior(prior.dim) if spread is None else spread
+        return Likelihood(key, estimator, moments, spread)
 
     def first_loss(self) -> Loss:
         return Partial(negative_log_likelihood_of_x)

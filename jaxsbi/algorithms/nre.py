@@ -18,6 +18,7 @@ from jaxsbi.arguments import check_count, check_real
 from jaxsbi.dataset import Moments
 from jaxsbi.likelihoods import Ratio
 from jaxsbi.losses import Contrastive
+from jaxsbi.parameters import Spread
 from jaxsbi.priors import Prior
 from jaxsbi.types import Estimator, Loss, PRNGKey
 
@@ -38,8 +39,16 @@ class NRE(ByLikelihood):
                 f"classifier, such as jaxsbi.nsf(hidden=…, embedding=…), got {estimator!r}"
             )
 
-    def init(self, key: PRNGKey, estimator: Any, prior: Prior, moments: Moments) -> nnx.Module:
-        return Ratio(key, prior.dim, moments, estimator.hidden, estimator.embedding)
+    def init(
+        self,
+        key: PRNGKey,
+        estimator: Any,
+        prior: Prior,
+        moments: Moments,
+        spread: Spread | None = None,
+    ) -> nnx.Module:
+        spread = Spread.of_prior(prior.dim) if spread is None else spread
+        return Ratio(key, moments, spread, estimator.hidden, estimator.embedding)
 
     def first_loss(self) -> Loss:
         return Partial(Contrastive(self.atoms, self.odds))
