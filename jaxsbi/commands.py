@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import App
 
 import jaxsbi
 from jaxsbi import diagnostics
 from jaxsbi.algorithms import FACTORIES as ALGORITHMS
 from jaxsbi.compilation import keep_compilations
+from jaxsbi.contents import contents, facts, load_run, problem_of, told
 from jaxsbi.estimators import FACTORIES as ESTIMATORS
 from jaxsbi.files import check_written, read_x, write_draws
 from jaxsbi.fingerprints import version
 from jaxsbi.fitting import MEMORY
-from jaxsbi.keeping import POSTERIOR, RUN, read_ledger, read_run
-from jaxsbi.opening import label, label_of
-from jaxsbi.posteriors import Posterior
-from jaxsbi.problems import Problem, find_problem
-from jaxsbi.serialization import CONTENT
-from jaxsbi.stores import Fault
+from jaxsbi.opening import label
+from jaxsbi.options import Count, Flag, Seed, chosen
+from jaxsbi.problems import find_problem
 from jaxsbi.training import Training
 
-SEEDS = 2**32  # jax.random.key takes a seed modulo this
 FRESH = 0x5BC  # what fresh rows' keys are folded with, so that no posterior was trained on them
-
-
-def _count(_: Any, tokens: Any) -> int:
-    """A whole number, 1e6 among them."""
-    text = tokens[0].value
-    try:
-        value = float(text)
-        if value != int(value) or not 0 <= value < 2**53:
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise ValueError(f"expected a whole number such as 5000 or 1e6, came {text!r}") from None
-    return int(value)
-
-
-def _seed(kind: Any, tokens: Any) -> int:
-    value = _count(kind, tokens)
-    if value >= SEEDS:
-        raise ValueError(f"expected a seed below {SEEDS}, came {value}")
-    return value
-
-
-Seed = Annotated[int, Parameter(converter=_seed)]
-Count = Annotated[int, Parameter(converter=_count)]
-Flag = Annotated[bool, Parameter(negative="")]
 
 app = App(
     name="jaxsbi",
@@ -117,7 +88,7 @@ def simulate(
         batch=batch, progress=True,
     )  # fmt: skip
     label(store, problem)
-    return {"store": store, "problem": problem, "seed": seed, **_facts(filled)}
+    return {"store": store, "problem": problem, "seed": seed, **facts(filled)}
 
 
 @app.command
@@ -163,8 +134,8 @@ def train(
         Print the result as JSON.
     """
     choices = (
-        _chosen("--estimator", estimator, ESTIMATORS),
-        _chosen("--algorithm", algorithm, ALGORITHMS),
+        chosen("--estimator", estimator, ESTIMATORS),
+        chosen("--algorithm", algorithm, ALGORITHMS),
     )
     training = Training(
         max_epochs=max_epochs, batch_size=batch_size, anneal=min(Training.anneal, max_epochs)
@@ -176,7 +147,7 @@ def train(
     )  # fmt: skip
     if posterior.history[-1].interrupted:
         raise KeyboardInterrupt
-    return {"out": out, **_told(posterior)}
+    return {"out": out, **told(posterior)}
 
 
 @app.command
@@ -211,7 +182,7 @@ def sample(
         Print the result as JSON.
     """
     path = check_written(out)
-    posterior, x_o = _load(run, problem), read_x(x)
+    posterior, x_o = load_run(run, problem), read_x(x)
     if not n:
         raise ValueError("--n must be at least 1, got 0")
     theta = posterior.sample(jax.random.key(seed), n, x_o)
@@ -259,8 +230,8 @@ def diagnose(
     json
         Print the result as JSON.
     """
-    found = _problem_of(run) if problem is None else find_problem(problem)
-    posterior = _load(run, found.name)
+    found = problem_of(run) if problem is None else find_problem(problem)
+    posterior = load_run(run, found.name)
     key_rows, key_ranks = jax.random.split(jax.random.fold_in(jax.random.key(seed), FRESH))
     theta, x = jaxsbi.simulate(key_rows, found.simulate, found.prior, n, progress=True)
     result = diagnostics.calibrate(key_ranks, posterior, theta, x, samples=samples)
@@ -288,77 +259,7 @@ def inspect(path: str, /, *, check: Flag = False, json: Flag = False) -> dict[st
     json
         Print the result as JSON.
     """
-    if (Path(path) / RUN).exists():
-        settings = read_run(path)
-        found: dict[str, Any] = {"kind": "run", "run": path}
-        found |= {k: settings.get(k) for k in ("call", "name", "algorithm", "estimator")}
-        if (Path(path) / POSTERIOR).exists():
-            return {**found, "finished": True, **_told(_load(path, None))}
-        return {**found, "finished": False, "trainings": read_ledger(path)}
-    if (Path(path) / CONTENT).exists():
-        return {"kind": "posterior", "posterior": path, **_told(_load(path, None))}
-    store = jaxsbi.open_store(path)
-    campaign = store.header["campaign"]
-    found = {
-        "kind": "store", "store": path, **_facts(store), "simulator": campaign["name"],
-        "problem": label_of(path), "x": campaign["simulator"]["x"],
-        "parameters": campaign["prior"]["names"], "key": campaign["key"],
-        "versions": campaign["versions"],
-    }  # fmt: skip
-    if check:
-        faults = [fault for fault in store.faults() if isinstance(fault, Fault)]
-        found["damaged"] = {str(fault.chunk): fault.why for fault in faults}
-    return found
-
-
-def _facts(store: jaxsbi.stores.Store) -> dict[str, Any]:
-    return {
-        "rows": len(store),
-        "asked_for": store.target,
-        "chunk": store.chunk,
-        "bytes": len(store) * store.row_bytes,
-    }
-
-
-def _told(posterior: Posterior) -> dict[str, Any]:
-    rounds = [
-        {
-            "drawn": r.drawn, "valid": r.valid, "used": r.used, "epochs": r.epochs,
-            "best_loss": r.best_loss, "train_seconds": round(r.train_seconds, 1),
-        }
-        for r in posterior.history.rounds
-    ]  # fmt: skip
-    return {"parameters": list(posterior.prior.names), "amortised": posterior.amortised,
-            "rounds": rounds}  # fmt: skip
-
-
-def _chosen(option: str, name: str, known: dict[str, Any]) -> Any:
-    if name not in known:
-        raise ValueError(f"{option} must be one of {', '.join(known)}, got {name!r}")
-    return known[name]
-
-
-def _load(run: str, problem: str | None) -> Posterior:
-    path = Path(run)
-    if (path / RUN).exists():
-        if not (path / POSTERIOR).exists():
-            raise ValueError(f"RUN {run} is not finished; the command that began it goes on")
-        path = path / POSTERIOR
-    prior = None if problem is None else find_problem(problem).prior
-    return jaxsbi.load(path, prior=prior)
-
-
-def _problem_of(run: str) -> Problem:
-    """The problem that filled the store that a run was trained on."""
-    name = read_run(run).get("name") if os.path.isdir(run) else None
-    found = None
-    try:
-        found = label_of(name) if name else None
-    except ValueError:
-        pass  # the store is not there any more
-    if not found:
-        raise ValueError("--problem must be given, module:name: the run's store names none")
-    return find_problem(found)
+    return contents(path, check)
 
 
 def setup() -> None:

@@ -35,7 +35,8 @@ LAYERS = (
     ("keeping",),
     ("collecting",),
     ("rounds", "diagnostics", "analysis", "plotting", "reference"),
-    ("fitting", "problems", "files"),
+    ("fitting", "problems", "files", "options"),
+    ("contents",),
     ("commands",),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
