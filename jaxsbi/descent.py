@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jaxsbi.dataset import Simulations
 from jaxsbi.ensembles import memberwise
@@ -78,9 +78,14 @@ def first_steps(state: Descent) -> Steps:
     return Steps(state.params, state.average, state.optimizer, zero, jnp.zeros_like(state.step))
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("constants", "loss", "schedule", "simulations", "weights"),
+    meta_fields=("graphdef", "optimizer", "batch_size"),
+)
 @dataclass(frozen=True)
 class Task:
-    """What all steps of a training share, within one compiled program.
+    """What all steps of a training share; a pytree whose module, optimizer and sizes are static.
 
     weights: how much each row counts, 1 on average; 0 leaves it out.
     """
@@ -94,6 +99,19 @@ class Task:
     simulations: Simulations
     weights: Float[Array, " capacity"]
 
+    @property
+    def size(self) -> int:
+        """Rows of a step."""
+        return min(self.batch_size, self.simulations.capacity)
+
+    @property
+    def trains(self) -> Bool[Array, " capacity"]:
+        return (self.weights > 0) & ~self.simulations.validation
+
+    @property
+    def validates(self) -> Bool[Array, " capacity"]:
+        return (self.weights > 0) & self.simulations.validation
+
     def mean_loss(
         self, loss: Loss, params: PyTree, key: PRNGKey, index: Array, weight: Array
     ) -> Array:
@@ -102,16 +120,15 @@ class Task:
         return jnp.sum(per_row * self.weights[index]) / jnp.maximum(jnp.sum(weight), 1)
 
     def batch_of(self, order: Array, batch: Array, length: Array) -> tuple[Array, Array]:
-        position = batch * self.batch_size + jnp.arange(self.batch_size)
+        position = batch * self.size + jnp.arange(self.size)
         weight = (position < length).astype(self.weights.dtype)
         return order[jnp.minimum(position, length - 1)], weight
 
-    def one_pass(
-        self, key: PRNGKey, steps: Steps, state: Descent, train: Array, batches: Array
-    ) -> Steps:
+    def one_pass(self, key: PRNGKey, steps: Steps, state: Descent, batches: Array) -> Steps:
         """`batches` steps more on the rows to train on, in random order."""
         into_last = jnp.maximum(state.epoch - state.last_phase, 0)
         step_size = 1 - into_last / self.schedule.anneal
+        train = self.trains
         n_train = jnp.sum(train, dtype=jnp.int32)
         key_order, key_loss = jax.random.split(key)
         lottery = jax.random.uniform(key_order, train.shape)
@@ -133,15 +150,16 @@ class Task:
 
         return jax.lax.fori_loop(0, batches, step, steps)
 
-    def validate(self, key: PRNGKey, params: PyTree, order: Array, length: Array) -> Array:
-        """The mean loss of the first `length` rows of `order`."""
+    def validate(self, key: PRNGKey, params: PyTree, order: Array) -> Array:
+        """The mean loss of the rows held out, which come first in `order`."""
+        length = jnp.sum(self.validates, dtype=jnp.int32)
 
         def add(b: Array, total: Array) -> Array:
             index, weight = self.batch_of(order, b, length)
             value = self.mean_loss(self.loss, params, jax.random.fold_in(key, b), index, weight)
             return total + value * jnp.sum(weight)
 
-        whole = -(-length // self.batch_size)
+        whole = -(-length // self.size)
         total = jax.lax.fori_loop(0, whole, add, jnp.zeros((), self.weights.dtype))
         return total / length
 
@@ -172,94 +190,43 @@ class Task:
         )
 
 
-@partial(jax.jit, static_argnames=("graphdef", "optimizer", "batch_size"))
-def advance(
-    key: PRNGKey,
-    graphdef: nnx.GraphDef,
-    constants: PyTree[Array],
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
-    state: Descent,
-    simulations: Simulations,
-    weights: Float[Array, " capacity"],
-    schedule: Schedule,
-    epochs: Int[Array, ""],
-) -> Descent:
+@jax.jit
+def advance(key: PRNGKey, task: Task, state: Descent, epochs: Int[Array, ""]) -> Descent:
     """Up to `epochs` further epochs: a pure function of its arguments.
 
     Epoch e shuffles with `fold_in(key, e)`, so that slices of any length give the same weights.
     """
-    size = min(batch_size, simulations.capacity)
-    task = Task(graphdef, constants, loss, optimizer, size, schedule, simulations, weights)
-    train = (weights > 0) & ~simulations.validation
-    held_out = (weights > 0) & simulations.validation
-    n_train, n_held_out = (jnp.sum(rows, dtype=jnp.int32) for rows in (train, held_out))
-    batches = jnp.maximum(jnp.minimum(n_train, schedule.epoch_rows) // size, 1)
-    passes = -(-LEAST_STEPS // jnp.maximum(n_train // size, 1))
-    held_out_order = jnp.argsort(~held_out, stable=True)
+    n_train, schedule = jnp.sum(task.trains, dtype=jnp.int32), task.schedule
+    batches = jnp.maximum(jnp.minimum(n_train, schedule.epoch_rows) // task.size, 1)
+    passes = -(-LEAST_STEPS // jnp.maximum(n_train // task.size, 1))
+    held_out = jnp.argsort(~task.validates, stable=True)
 
     def epoch(state: Descent) -> Descent:
         key_epoch = jax.random.fold_in(key, state.epoch)
 
         def one_pass(number: Array, steps: Steps) -> Steps:
-            return task.one_pass(
-                jax.random.fold_in(key_epoch, number), steps, state, train, batches
-            )
+            return task.one_pass(jax.random.fold_in(key_epoch, number), steps, state, batches)
 
         steps = jax.lax.fori_loop(0, passes, one_pass, first_steps(state))
         # the same contrasts in every epoch, so that validation losses can be compared
-        return task.closed(
-            state, steps, task.validate(key, steps.average, held_out_order, n_held_out)
-        )
+        return task.closed(state, steps, task.validate(key, steps.average, held_out))
 
     stop = state.epoch + epochs
     return jax.lax.while_loop(lambda s: (s.epoch < stop) & ~is_finished(s, schedule), epoch, state)
 
 
-@partial(jax.jit, static_argnames=("graphdef", "optimizer", "batch_size"))
-def pass_over(
-    key: PRNGKey,
-    graphdef: nnx.GraphDef,
-    constants: PyTree[Array],
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
-    state: Descent,
-    steps: Steps,
-    simulations: Simulations,
-    weights: Float[Array, " capacity"],
-    schedule: Schedule,
-) -> Steps:
-    """One pass of an epoch over a part of the rows, those of `simulations` that train."""
-    size = min(batch_size, simulations.capacity)
-    task = Task(graphdef, constants, loss, optimizer, size, schedule, simulations, weights)
-    train = (weights > 0) & ~simulations.validation
-    batches = jnp.maximum(jnp.sum(train, dtype=jnp.int32) // size, 1)
-    return task.one_pass(key, steps, state, train, batches)
+@jax.jit
+def pass_over(key: PRNGKey, task: Task, state: Descent, steps: Steps) -> Steps:
+    """One pass of an epoch over a part of the rows, those of the task that train."""
+    batches = jnp.maximum(jnp.sum(task.trains, dtype=jnp.int32) // task.size, 1)
+    return task.one_pass(key, steps, state, batches)
 
 
-@partial(jax.jit, static_argnames=("graphdef", "optimizer", "batch_size"))
-def close_epoch(
-    key: PRNGKey,
-    graphdef: nnx.GraphDef,
-    constants: PyTree[Array],
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
-    state: Descent,
-    steps: Steps,
-    simulations: Simulations,
-    weights: Float[Array, " capacity"],
-    schedule: Schedule,
-) -> Descent:
+@jax.jit
+def close_epoch(key: PRNGKey, task: Task, state: Descent, steps: Steps) -> Descent:
     """The end of an epoch of passes: its weights validated on the rows held out."""
-    size = min(batch_size, simulations.capacity)
-    task = Task(graphdef, constants, loss, optimizer, size, schedule, simulations, weights)
-    held_out = (weights > 0) & simulations.validation
-    order = jnp.argsort(~held_out, stable=True)
-    n = jnp.sum(held_out, dtype=jnp.int32)
-    return task.closed(state, steps, task.validate(key, steps.average, order, n))
+    held_out = jnp.argsort(~task.validates, stable=True)
+    return task.closed(state, steps, task.validate(key, steps.average, held_out))
 
 
 def _choose(take_first: Array, first: PyTree, second: PyTree) -> PyTree:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxsbi.checkpoints import Checkpoint
 from jaxsbi.dataset import Rows, Simulations, is_held_out, is_valid
-from jaxsbi.descent import close_epoch, first_steps, is_finished, pass_over
+from jaxsbi.descent import Task, close_epoch, first_steps, is_finished, pass_over
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, deferred_interrupt
 from jaxsbi.stores import Store
@@ -101,7 +101,10 @@ def train(
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
     schedule = schedule_of(training, course)
     state = start(params, training, course.first_rung)
-    fixed = (graphdef, constants, loss, training.optimizer, training.batch_size)
+    sample = Task(
+        graphdef, constants, loss, training.optimizer, training.batch_size, schedule, simulations,
+        weights,
+    )  # fmt: skip
     at = (state, first_steps(state), jnp.zeros((), jnp.int32))
     (state, steps, window), spent = resumed(checkpoint, at)
 
@@ -110,10 +113,8 @@ def train(
             key_order, key_pass = jax.random.split(jax.random.fold_in(key, state.epoch))
             order = _windows(key_order, source)
             for rows in _ahead(partial(_read, source), order[int(window) :]):
-                steps = pass_over(
-                    jax.random.fold_in(key_pass, window), *fixed, state, steps, rows,
-                    source.weigh(rows), schedule,
-                )  # fmt: skip
+                task = replace(sample, simulations=rows, weights=source.weigh(rows))
+                steps = pass_over(jax.random.fold_in(key_pass, window), task, state, steps)
                 window = jax.block_until_ready(window + 1)
                 _report_window(reporter, state, training, int(window), len(order))
                 if interrupt.requested:
@@ -121,7 +122,7 @@ def train(
                 if checkpoint is not None and checkpoint.due:
                     checkpoint.save((state, steps, window), **spent.facts)
             if int(window) == len(order):
-                state = close_epoch(key, *fixed, state, steps, simulations, weights, schedule)
+                state = close_epoch(key, sample, state, steps)
                 steps, window = first_steps(state), jnp.zeros((), jnp.int32)
                 report(reporter, state, training, interrupt)
         if checkpoint is not None:

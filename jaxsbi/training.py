@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxsbi.arguments import check_count, check_real
 from jaxsbi.checkpoints import Checkpoint
 from jaxsbi.dataset import Simulations
-from jaxsbi.descent import Descent, Schedule, advance, is_finished
+from jaxsbi.descent import Descent, Schedule, Task, advance, is_finished
 from jaxsbi.progress import Interrupt, Reporter, deferred_interrupt
 from jaxsbi.trained import Trained, finished, resumed
 from jaxsbi.types import Loss, PRNGKey
@@ -183,15 +183,14 @@ def train(
     """
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
     state = start(params, training, course.first_rung)
-    weights = _normalised(weights)
     schedule = schedule_of(training, course)
+    task = Task(
+        graphdef, constants, loss, training.optimizer, training.batch_size, schedule, simulations,
+        _normalised(weights),
+    )  # fmt: skip
 
     def slice_of(state: Descent, epochs: int) -> Descent:
-        state = advance(
-            key, graphdef, constants, loss, training.optimizer,
-            training.batch_size, state, simulations, weights, schedule, jnp.asarray(epochs),
-        )  # fmt: skip
-        return jax.block_until_ready(state)
+        return jax.block_until_ready(advance(key, task, state, jnp.asarray(epochs)))
 
     state, spent = resumed(checkpoint, state)
     epochs = 1

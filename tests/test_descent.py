@@ -11,7 +11,7 @@ from flax import nnx
 from jax.tree_util import Partial
 
 from jaxsbi.dataset import Rows, append, empty
-from jaxsbi.descent import LEAST_STEPS, advance
+from jaxsbi.descent import LEAST_STEPS, Task, advance
 from jaxsbi.training import Training, schedule_of, start
 
 RATE, BATCH = 0.01, 20
@@ -40,10 +40,11 @@ def test_an_epoch_is_one_pass_or_twenty_steps(rows: int, steps: int) -> None:
     struct = jax.ShapeDtypeStruct((1,), ones.dtype)
     simulations = append(empty(rows, 1, struct), full, training.validation)
     graphdef, params, constants = nnx.split(Point(), nnx.Param, ...)
-    state = advance(
-        jax.random.key(0), graphdef, constants, Partial(half_square), optimizer, BATCH,
-        start(params, training), simulations, ones[:, 0], schedule_of(training), jnp.asarray(1),
+    task = Task(
+        graphdef, constants, Partial(half_square), optimizer, BATCH, schedule_of(training),
+        simulations, ones[:, 0],
     )  # fmt: skip
+    state = advance(jax.random.key(0), task, start(params, training), jnp.asarray(1))
     (w,) = jax.tree.leaves(state.params)
     np.testing.assert_allclose(w, 1 - (1 - RATE) ** steps, rtol=1e-5)
     assert state.step == steps

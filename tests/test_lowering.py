@@ -9,7 +9,7 @@ from flax import nnx
 from jaxsbi.algorithms import npe
 from jaxsbi.compilation import lifted
 from jaxsbi.dataset import empty, moments
-from jaxsbi.descent import advance
+from jaxsbi.descent import Task, advance
 from jaxsbi.estimators import flow_matching, maf, mdn, nsf
 from jaxsbi.priors import gaussian
 from jaxsbi.training import Training, schedule_of, start
@@ -34,10 +34,11 @@ def test_a_slice_of_training_lowers_for_every_platform(estimator):
     simulations = empty(200, 2, jax.ShapeDtypeStruct((3,), jnp.float32))
 
     def piece(key, constants, state, simulations, weights, schedule, epochs):
-        return advance(
-            key, graphdef, constants, algorithm.first_loss(), training.optimizer,
-            training.batch_size, state, simulations, weights, schedule, epochs,
+        task = Task(
+            graphdef, constants, algorithm.first_loss(), training.optimizer, training.batch_size,
+            schedule, simulations, weights,
         )  # fmt: skip
+        return advance(key, task, state, epochs)
 
     state = start(params, training)
     arguments = (

@@ -12,7 +12,7 @@ import jaxsbi
 from jaxsbi.algorithms.proposals import MixtureProposal, PriorProposal, pool
 from jaxsbi.collecting import Collected, balanced, new_rows
 from jaxsbi.dataset import append, empty, moments
-from jaxsbi.descent import advance
+from jaxsbi.descent import Task, advance
 from jaxsbi.gaussians import Gaussians
 from jaxsbi.progress import quiet
 from jaxsbi.training import Course, schedule_of, start
@@ -75,10 +75,11 @@ def test_a_round_is_one_program():
         x = jax.vmap(shift)(jax.random.split(key_x, n), theta)
         buffer = append(buffer, new_rows(BOX, theta, x, jnp.asarray(1)), QUICK.validation)
         weights = algorithm.weights(memory, BOX, buffer)
-        state = advance(
-            key_train, graphdef, constants, algorithm.loss(memory, BOX), QUICK.optimizer, 100,
-            start(params, QUICK), buffer, weights, schedule, jnp.asarray(3),
+        task = Task(
+            graphdef, constants, algorithm.loss(memory, BOX), QUICK.optimizer, 100, schedule,
+            buffer, weights,
         )  # fmt: skip
+        state = advance(key_train, task, start(params, QUICK), jnp.asarray(3))
         conditional = nnx.merge(graphdef, state.best, constants)
         proposed = algorithm.propose(key_propose, conditional, memory, BOX, X_O)
         return state, buffer, proposed
