@@ -101,12 +101,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
         },
         "refinement": None
         if outcome.refinement is None
-        else {
-            "before": outcome.refinement.before,
-            "after": outcome.refinement.after,
-            "lost": [FEATURE_NAMES[i] for i in outcome.refinement.lost],
-            "kept": outcome.refinement.kept,
-        },
+        else outcome.refinement._asdict() | {"kept": outcome.refinement.kept},
         "calibration": {
             "of": "the first round" if outcome.refined else "the posterior",
             "draws": len(calibration.credibility),

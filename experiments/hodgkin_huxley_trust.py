@@ -90,23 +90,19 @@ def _of_refinement(outcome: Outcome) -> list[str]:
         ]
     if found is None:
         return []
-    before, after = (f"{distance:.2g}" for distance in (found.before, found.after))
+    before, after = (f"{score:.2g}" for score in found)
     if found.kept:
         return [
-            "The rounds for this cell brought the features of posterior draws nearer to the "
-            f"observed ones, in the median from {before} to {after} prior standard deviations "
-            "(root mean square over the features). That says that its neurons are alike, not that "
-            "its widths are right: a posterior for this one observation has no calibration of its "
-            "own."
+            "The rounds for this cell made posterior draws better predictions of it: the energy "
+            f"score of their features fell from {before} to {after} prior standard deviations. "
+            "That says that its neurons are alike, not that its widths are right: a posterior for "
+            "this one observation has no calibration of its own."
         ]
-    said = (
-        "The rounds for this cell led away from it: the features of their draws lie, in the "
-        f"median, {after} prior standard deviations (root mean square over the features) from the "
-        f"observed ones, {before} before"
-    )
-    if found.lost:
-        said += f", and no longer hold {both([reach.FEATURE_NAMES[i] for i in found.lost])}"
-    return [said + ". They are set aside, and the posterior is the first round's."]
+    return [
+        "The rounds for this cell led away from it: the energy score of posterior draws' features "
+        f"rose from {before} to {after} prior standard deviations. They are set aside, and the "
+        "posterior is the first round's."
+    ]
 
 
 def _of_calibration(calibration: Calibration, refined: bool) -> list[str]:
