@@ -1,0 +1,59 @@
+"""Problems whose posterior is known exactly: simulator, prior, an observation, exact draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy import stats
+
+import jaxsbi
+
+
+class Exact(NamedTuple):
+    """A simulator, its prior, an observation, and exact draws (n, d) of the posterior there."""
+
+    simulate: Callable[[jax.Array, jax.Array], jax.Array]
+    prior: jaxsbi.Prior
+    x_o: np.ndarray
+    draws: np.ndarray
+
+
+def linear_gaussian(rng: np.random.Generator, n: int) -> Exact:
+    """θ ~ N(0, 0.1 I), x ~ N(θ, 0.1 I): θ | x ~ N(x/2, 0.05 I)."""
+    x_o = np.array([0.3, -0.2, 0.1])
+    prior = jaxsbi.gaussian(np.zeros(3), sd=np.full(3, 0.1**0.5))
+    draws = x_o / 2 + 0.05**0.5 * rng.normal(size=(n, 3))
+    return Exact(lambda k, t: t + 0.1**0.5 * jax.random.normal(k, (3,)), prior, x_o, draws)
+
+
+def corner(rng: np.random.Generator, n: int) -> Exact:
+    """θ uniform on [0, 1]², x ~ N(θ, 0.1² I) seen beyond the corner (0, 1)."""
+    x_o, sd = np.array([-0.05, 1.1]), 0.1
+    prior = jaxsbi.box([0.0, 0.0], [1.0, 1.0])
+    low, high = (stats.norm.cdf((end - x_o) / sd) for end in (0, 1))
+    draws = x_o + sd * stats.norm.ppf(low + (high - low) * rng.uniform(size=(n, 2)))
+    return Exact(lambda k, t: t + sd * jax.random.normal(k, (2,)), prior, x_o, draws)
+
+
+PROBLEMS = {"linear_gaussian": linear_gaussian, "corner": corner}
+FLOW, MIXTURE = jaxsbi.nsf(layers=2, hidden=(50, 50)), jaxsbi.mdn()
+CASES = {
+    "apt": (jaxsbi.apt, FLOW),
+    "apt-mixture": (jaxsbi.apt, MIXTURE),
+    "snpe_a": (jaxsbi.snpe_a, MIXTURE),
+    "snpe_b": (jaxsbi.snpe_b, FLOW),
+    "tsnpe": (jaxsbi.tsnpe, FLOW),
+}
+"""Sequential algorithms, and a density that serves each."""
+
+
+def off_at_bounds(theta: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Mass within 1 % of the lower bounds 0 and of the upper bounds 1, less the exact: (2, d)."""
+
+    def shares(draws: np.ndarray) -> np.ndarray:
+        return np.stack([(draws < 0.01).mean(axis=0), (draws > 0.99).mean(axis=0)])
+
+    return shares(theta) - shares(exact)
