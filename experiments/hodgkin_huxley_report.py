@@ -12,7 +12,6 @@ from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
 from experiments import report
 from experiments.hodgkin_huxley_presets import DEVIATIONS
-from experiments.hodgkin_huxley_reach import FEATURE_NAMES
 from experiments.hodgkin_huxley_results import truth_density
 from experiments.runs import Run, machine, versions
 from jaxsbi import plotting
@@ -22,7 +21,6 @@ from simulators import hodgkin_huxley as hh
 if TYPE_CHECKING:
     from experiments.hodgkin_huxley import Outcome
 
-FEATURE_UNITS = tuple(f.unit for f in hh.FEATURES)
 TRACES = 3
 LIKELIHOOD_LOSS = (
     " Later rounds have the loss of a likelihood, −log p(x | θ) in the units of the features."
@@ -38,13 +36,10 @@ def draw(folder: Path, outcomes: list[Outcome]) -> dict[str, dict[str, Path]]:
 def _draw_one(folder: Path, outcome: Outcome) -> dict[str, Path]:
     observation, posterior = outcome.observation, outcome.posterior
     prior, history, calibration = posterior.prior, posterior.history, outcome.calibration
-    levels = np.linspace(0.05, 0.95, 19)
     figures = {
-        "posterior": plotting.pair_plot(
+        "posterior": plotting.pairs(
             outcome.samples,
-            names=prior.names,
-            units=prior.units,
-            limits=np.stack(prior.bounds, axis=1),
+            prior,
             truth=observation.truth,
             points={"MAP": outcome.best},
         ),
@@ -55,24 +50,10 @@ def _draw_one(folder: Path, outcome: Outcome) -> dict[str, Path]:
             current=np.asarray(observation.protocol.current),
             observed_label="truth" if observation.truth is not None else "recorded",
         ),
-        "predictive": plotting.predictive(
-            observation.x_o, outcome.predicted, FEATURE_NAMES, FEATURE_UNITS
-        ),
-        "ranks": plotting.sbc_ranks(
-            calibration.ranks,
-            calibration.samples,
-            calibration.names,
-            p_values=calibration.p_values,
-            rejected=calibration.rejected(trust.CHANCE),
-            level=trust.CHANCE,
-        ),
-        "coverage": plotting.coverage(
-            levels, calibration.coverage(levels), n=len(calibration.credibility)
-        ),
-        "losses": plotting.loss_curves(
-            [r.training_losses for r in history.rounds],
-            [r.validation_losses for r in history.rounds],
-        ),
+        "predictive": plotting.predictive(observation.x_o, outcome.predicted, hh.FEATURES),
+        "ranks": plotting.ecdf(calibration, level=trust.CHANCE),
+        "coverage": plotting.coverage(calibration),
+        "losses": plotting.losses(history),
     }
     return {
         kind: plotting.save(figure, folder, f"{observation.name}_{kind}")[1]

@@ -34,8 +34,8 @@ LAYERS = (
     ("learning", "storage"),
     ("keeping",),
     ("collecting",),
-    ("rounds", "diagnostics", "analysis", "plotting", "reference"),
-    ("fitting", "problems", "files"),
+    ("rounds", "diagnostics", "analysis", "reference"),
+    ("fitting", "problems", "files", "plotting"),
     ("commands",),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
