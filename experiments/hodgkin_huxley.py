@@ -24,8 +24,9 @@ import numpy as np
 from jax.tree_util import Partial
 
 import jaxsbi
+from experiments import checks, hodgkin_huxley_report, hodgkin_huxley_results
 from experiments import hodgkin_huxley_reach as reach
-from experiments import hodgkin_huxley_report, hodgkin_huxley_results
+from experiments.checks import Check
 from experiments.hodgkin_huxley_observations import Observation, Options, observe
 from experiments.hodgkin_huxley_presets import PRESETS, Config
 from experiments.refinement import Refinement, judge
@@ -56,6 +57,7 @@ class Outcome(NamedTuple):
     at_bound: tuple[str, ...]
     from_prior: tuple[np.ndarray, np.ndarray]
     calibration: Calibration
+    checks: tuple[Check, ...] = ()
     refinement: Refinement | None = None
 
     @property
@@ -237,7 +239,7 @@ def validate(
     What a draw of the prior calibrates is the posterior of any x, before it was refined for one.
     """
     amortised, refined = learned
-    keys = jax.random.split(key, 8)
+    keys = jax.random.split(key, 9)
     simulate = Partial(hh.simulate, protocol=observation.protocol)
 
     def drawn(
@@ -264,6 +266,8 @@ def validate(
         )
         if value in (low, high)
     )
+    calibration = jaxsbi.diagnostics.calibrate(keys[5], amortised, theta, x, samples=499)
+    from_prior = np.asarray(theta), np.asarray(x)
     return Outcome(
         observation=observation,
         config=config,
@@ -274,7 +278,11 @@ def validate(
         best=np.asarray(best),
         best_predicted=np.asarray(jaxsbi.predict(keys[4], simulate, jnp.tile(best, (64, 1)))),
         at_bound=at_bound,
-        from_prior=(np.asarray(theta), np.asarray(x)),
-        calibration=jaxsbi.diagnostics.calibrate(keys[5], amortised, theta, x, samples=499),
+        from_prior=from_prior,
+        calibration=calibration,
+        checks=checks.make(
+            keys[8], amortised, calibration, observation.x_o, from_prior, predicted,
+            reach.FEATURE_NAMES,
+        ),
         refinement=refinement,
-    )
+    )  # fmt: skip

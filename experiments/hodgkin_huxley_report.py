@@ -25,6 +25,7 @@ TRACES = 3
 LIKELIHOOD_LOSS = (
     " Later rounds have the loss of a likelihood, −log p(x | θ) in the units of the features."
 )
+BEFORE = " All but predictive are of the density before it was refined for this cell."
 NORMAL_ENTROPY = 0.5 * np.log(2 * np.pi * np.e)  # nats
 
 
@@ -83,7 +84,14 @@ def write(
         "density over all of them at once, learned from simulations alone.",
         f"Preset {settings['preset']}, seed {settings['seed']}.",
     ]
-    sections = [_section(o, figures[o.observation.name]) for o in outcomes]
+    sections = [
+        section
+        for o in outcomes
+        for section in (
+            _found(o, figures[o.observation.name]),
+            _trust(o, figures[o.observation.name]),
+        )
+    ]
     sections.append(_what_was_done(study, command, outcomes))
     return report.write(
         study.folder / "report.html",
@@ -152,7 +160,7 @@ def _said(settings: dict) -> str:
     return "; ".join(words)
 
 
-def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
+def _found(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
     observation, posterior = outcome.observation, outcome.posterior
     prior = posterior.prior
     truth = observation.truth
@@ -186,6 +194,17 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         "traces": f"Voltage: {_observed(outcome)}at the mode, and at posterior samples, each with "
         "its own noise.",
         "predictive": "Features of re-simulated posterior samples, and the observed ones.",
+    }
+    return report.Section(
+        _title(outcome),
+        [_of_rounds(posterior) + " " + _of_truth(outcome)],
+        figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
+        tables=[parameters, features],
+    )
+
+
+def _trust(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
+    captions = {
         "ranks": "Calibration of each parameter: how the ranks of true values among posterior "
         "samples are distributed, less the uniform law that they follow if calibrated. p is of the "
         "Kolmogorov–Smirnov test. A curve that leaves the grey band is one that Holm's procedure "
@@ -195,19 +214,29 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         "losses": "Training loss, of weights still in motion, and validation loss, on rows held "
         "out and with the average of the weights that is kept; it may lie below the other. "
         "Nats, in the coordinates z in which the prior is a standard normal law: a density that "
-        f"has learned nothing has a loss of {prior.dim * NORMAL_ENTROPY:.2f}."
+        f"has learned nothing has a loss of {outcome.posterior.prior.dim * NORMAL_ENTROPY:.2f}."
         + LIKELIHOOD_LOSS
         * outcome.refined,
     }
     return report.Section(
-        observation.title[0].upper() + observation.title[1:],
-        [
-            _of_rounds(posterior) + " " + _of_truth(outcome),
-            *trust.sentences(outcome),
-        ],
+        f"{_title(outcome)}: how far to trust it",
+        trust.sentences(outcome),
         figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
-        tables=[parameters, features],
+        summary=[
+            report.Table(
+                ("diagnostic", "verdict"),
+                [(f"{c.name}: {c.question}", c.verdict) for c in outcome.checks],
+                caption="Diagnostics by jaxsbi.diagnostics. Predictive and misspecification are of "
+                "this observation; lc2st of those most like it; the others of all that the prior "
+                "brings about." + BEFORE * outcome.refined,
+            )
+        ],
     )
+
+
+def _title(outcome: Outcome) -> str:
+    title = outcome.observation.title
+    return title[0].upper() + title[1:]
 
 
 def _of_rounds(posterior: Posterior) -> str:
