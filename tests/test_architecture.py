@@ -20,6 +20,7 @@ LAYERS = (
         "maximum",
         "arguments",
         "extras",
+        "triangular",
     ),
     ("priors", "dataset", "bijectors", "gaussians", "mcmc", "importance", "hosts", "writers"),
     ("networks", "observations", "records", "simulation", "ensembles"),
