@@ -24,9 +24,11 @@ import numpy as np
 from jax.tree_util import Partial
 
 import jaxsbi
-from experiments import hodgkin_huxley_report, hodgkin_huxley_results
+from experiments import checks, hodgkin_huxley_report, hodgkin_huxley_results
+from experiments.checks import Check
 from experiments.hodgkin_huxley_observations import Observation, Options, observe
 from experiments.hodgkin_huxley_presets import PRESETS, Config
+from experiments.hodgkin_huxley_reach import FEATURE_NAMES
 from experiments.predictions import Refinement, is_held, judge
 from experiments.runs import Run, version
 from jaxsbi.diagnostics import Calibration
@@ -75,6 +77,7 @@ class Outcome(NamedTuple):
     at_bound: tuple[str, ...]
     from_prior: tuple[np.ndarray, np.ndarray]
     calibration: Calibration
+    checks: tuple[Check, ...] = ()
     refinement: Refinement | None = None
 
     @property
@@ -251,7 +254,7 @@ def validate(
     What a draw of the prior calibrates is the posterior of any x, before it was refined for one.
     """
     amortised, refined = learned
-    keys = jax.random.split(key, 8)
+    keys = jax.random.split(key, 9)
     simulate = Partial(hh.simulate, protocol=observation.protocol)
 
     def drawn(
@@ -279,6 +282,8 @@ def validate(
         )
         if value in (low, high)
     )
+    calibration = jaxsbi.diagnostics.calibrate(keys[5], amortised, theta, x, samples=499)
+    from_prior = np.asarray(theta), np.asarray(x)
     return Outcome(
         observation=observation,
         config=config,
@@ -288,7 +293,11 @@ def validate(
         best=np.asarray(best),
         best_predicted=np.asarray(jaxsbi.predict(keys[4], simulate, jnp.tile(best, (64, 1)))),
         at_bound=at_bound,
-        from_prior=(np.asarray(theta), np.asarray(x)),
-        calibration=jaxsbi.diagnostics.calibrate(keys[5], amortised, theta, x, samples=499),
+        from_prior=from_prior,
+        calibration=calibration,
+        checks=checks.make(
+            keys[8], amortised, calibration, observation.x_o, from_prior, predicted,
+            FEATURE_NAMES,
+        ),
         refinement=refinement,
-    )
+    )  # fmt: skip

@@ -12,7 +12,6 @@ from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
 from experiments import report
 from experiments.hodgkin_huxley_presets import DEVIATIONS
-from experiments.hodgkin_huxley_reach import FEATURE_NAMES
 from experiments.hodgkin_huxley_results import truth_density
 from experiments.predictions import central
 from experiments.runs import Run, machine, versions
@@ -23,11 +22,11 @@ from simulators import hodgkin_huxley as hh
 if TYPE_CHECKING:
     from experiments.hodgkin_huxley import Outcome
 
-FEATURE_UNITS = tuple(f.unit for f in hh.FEATURES)
 TRACES = 3
 LIKELIHOOD_LOSS = (
     " Later rounds have the loss of a likelihood, −log p(x | θ) in the units of the features."
 )
+BEFORE = " All but predictive are of the density before it was refined for this cell."
 NORMAL_ENTROPY = 0.5 * np.log(2 * np.pi * np.e)  # nats
 
 
@@ -39,13 +38,10 @@ def draw(folder: Path, outcomes: list[Outcome]) -> dict[str, dict[str, Path]]:
 def _draw_one(folder: Path, outcome: Outcome) -> dict[str, Path]:
     observation, posterior = outcome.observation, outcome.posterior
     prior, history, calibration = posterior.prior, posterior.history, outcome.calibration
-    levels = np.linspace(0.05, 0.95, 19)
     figures = {
-        "posterior": plotting.pair_plot(
+        "posterior": plotting.pairs(
             outcome.samples,
-            names=prior.names,
-            units=prior.units,
-            limits=np.stack(prior.bounds, axis=1),
+            prior,
             truth=observation.truth,
             points={"MAP": outcome.best},
         ),
@@ -56,24 +52,10 @@ def _draw_one(folder: Path, outcome: Outcome) -> dict[str, Path]:
             current=np.asarray(observation.protocol.current),
             observed_label="truth" if observation.truth is not None else "recorded",
         ),
-        "predictive": plotting.predictive(
-            observation.x_o, outcome.predicted, FEATURE_NAMES, FEATURE_UNITS
-        ),
-        "ranks": plotting.sbc_ranks(
-            calibration.ranks,
-            calibration.samples,
-            calibration.names,
-            p_values=calibration.p_values,
-            rejected=calibration.rejected(trust.CHANCE),
-            level=trust.CHANCE,
-        ),
-        "coverage": plotting.coverage(
-            levels, calibration.coverage(levels), n=len(calibration.credibility)
-        ),
-        "losses": plotting.loss_curves(
-            [r.training_losses for r in history.rounds],
-            [r.validation_losses for r in history.rounds],
-        ),
+        "predictive": plotting.predictive(observation.x_o, outcome.predicted, hh.FEATURES),
+        "ranks": plotting.ecdf(calibration, level=trust.CHANCE),
+        "coverage": plotting.coverage(calibration),
+        "losses": plotting.losses(history),
     }
     return {
         kind: plotting.save(figure, folder, f"{observation.name}_{kind}")[1]
@@ -103,7 +85,14 @@ def write(
         "density over all of them at once, learned from simulations alone.",
         f"Preset {settings['preset']}, seed {settings['seed']}.",
     ]
-    sections = [_section(o, figures[o.observation.name]) for o in outcomes]
+    sections = [
+        section
+        for o in outcomes
+        for section in (
+            _found(o, figures[o.observation.name]),
+            _trust(o, figures[o.observation.name]),
+        )
+    ]
     sections.append(_what_was_done(study, command, outcomes))
     return report.write(
         study.folder / "report.html",
@@ -172,7 +161,7 @@ def _said(settings: dict) -> str:
     return "; ".join(words)
 
 
-def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
+def _found(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
     observation, posterior = outcome.observation, outcome.posterior
     prior = posterior.prior
     truth = observation.truth
@@ -206,6 +195,17 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         "traces": f"Voltage: {_observed(outcome)}at the mode, and at posterior samples, each with "
         "its own noise.",
         "predictive": "Features of re-simulated posterior samples, and the observed ones.",
+    }
+    return report.Section(
+        _title(outcome),
+        [_of_rounds(posterior) + " " + _of_truth(outcome)],
+        figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
+        tables=[parameters, features],
+    )
+
+
+def _trust(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
+    captions = {
         "ranks": "Calibration of each parameter: how the ranks of true values among posterior "
         "samples are distributed, less the uniform law that they follow if calibrated. p is of the "
         "Kolmogorov–Smirnov test. A curve that leaves the grey band is one that Holm's procedure "
@@ -215,19 +215,29 @@ def _section(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         "losses": "Training loss, of weights still in motion, and validation loss, on rows held "
         "out and with the average of the weights that is kept; it may lie below the other. "
         "Nats, in the coordinates z in which the prior is a standard normal law: a density that "
-        f"has learned nothing has a loss of {prior.dim * NORMAL_ENTROPY:.2f}."
+        f"has learned nothing has a loss of {outcome.posterior.prior.dim * NORMAL_ENTROPY:.2f}."
         + LIKELIHOOD_LOSS
         * outcome.refined,
     }
     return report.Section(
-        observation.title[0].upper() + observation.title[1:],
-        [
-            _of_rounds(posterior) + " " + _of_truth(outcome),
-            *trust.sentences(outcome),
-        ],
+        f"{_title(outcome)}: how far to trust it",
+        trust.sentences(outcome),
         figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
-        tables=[parameters, features],
+        summary=[
+            report.Table(
+                ("diagnostic", "verdict"),
+                [(f"{c.name}: {c.question}", c.verdict) for c in outcome.checks],
+                caption="Diagnostics by jaxsbi.diagnostics. Predictive and misspecification are of "
+                "this observation; lc2st of those most like it; the others of all that the prior "
+                "brings about." + BEFORE * outcome.refined,
+            )
+        ],
     )
+
+
+def _title(outcome: Outcome) -> str:
+    title = outcome.observation.title
+    return title[0].upper() + title[1:]
 
 
 def _of_rounds(posterior: Posterior) -> str:

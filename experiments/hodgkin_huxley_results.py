@@ -114,6 +114,9 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
             "coverage_gaps": dict(zip(map(str, LEVELS), reached - LEVELS, strict=True)),
             "verdict": calibration.verdict,
         },
+        "diagnostics": {
+            c.name: {"verdict": c.verdict, "p_value": c.p_value} for c in outcome.checks
+        },
         "trust": trust.sentences(outcome),
     }
 

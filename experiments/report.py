@@ -40,12 +40,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, then paragraphs, figures and tables in this order."""
+    """A heading, then paragraphs, tables that sum it up, figures and tables, in this order."""
 
     heading: str
     paragraphs: Sequence[str] = ()
     figures: Sequence[Figure] = field(default=())
     tables: Sequence[Table] = field(default=())
+    summary: Sequence[Table] = field(default=())
 
 
 def write(
@@ -81,6 +82,7 @@ def write(
                 "paragraphs": list(section.paragraphs),
                 "figures": [_figure(figure) for figure in section.figures],
                 "tables": [_table(table) for table in section.tables],
+                "summary": [_table(table) for table in section.summary],
             }
             for section in sections
         ],

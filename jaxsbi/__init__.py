@@ -1,6 +1,6 @@
 """jaxsbi: posteriors of mechanistic models from simulations, compiled by JAX throughout."""
 
-from jaxsbi import analysis, diagnostics, reference
+from jaxsbi import analysis, diagnostics, plotting, reference
 from jaxsbi.algorithms import apt, nle, npe, nre, snpe_a, snpe_b, tsnpe
 from jaxsbi.campaigns import simulate
 from jaxsbi.embeddings import cnn, deepset, mlp, rnn
@@ -39,6 +39,7 @@ __all__ = [
     "nre",
     "nsf",
     "open_store",
+    "plotting",
     "predict",
     "reference",
     "rnn",

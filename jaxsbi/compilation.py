@@ -113,6 +113,36 @@ def _traced(fn: Callable[..., Any], *arguments: Any) -> tuple[Partial, PyTree]:
     return _walk(ByIdentity(fn), *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arguments))
 
 
+LAPACK = frozenset(
+    "cholesky eig eigh geqp3 geqrf hessenberg householder_product lu qr schur svd triangular_solve "
+    "tridiagonal tridiagonal_solve".split()
+)
+
+
+def at_once(fn: Callable[..., Any], *arguments: Any) -> int:
+    """How many calls of `fn` may run at once: one per core on CPU, elsewhere one.
+
+    One too where it calls LAPACK, see `triangular`, or cannot be traced to tell.
+    `arguments`: such as `fn` takes; only their shapes are looked at.
+    """
+    if jax.default_backend() != "cpu":
+        return 1
+    try:
+        closed = jax.make_jaxpr(fn)(*arguments)
+    except Exception:  # whatever it is, the call itself will tell
+        return 1
+    return 1 if LAPACK & set(_primitives(closed.jaxpr)) else os.cpu_count() or 1
+
+
+def _primitives(jaxpr: Any) -> Iterator[str]:
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        for part in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns")):
+            inner = getattr(part, "jaxpr", part)
+            if hasattr(inner, "eqns"):
+                yield from _primitives(inner)
+
+
 @lru_cache(maxsize=16)
 def _walk(fn: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> tuple[Partial, PyTree]:
     closed, out = jax.make_jaxpr(fn, return_shape=True)(*shapes)

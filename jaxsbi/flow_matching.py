@@ -24,10 +24,10 @@ import diffrax
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.scipy.linalg import solve_triangular
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, PyTree
 
+from jaxsbi import triangular
 from jaxsbi.contexts import Contextual
 from jaxsbi.networks import MLP, Dense, bounded
 from jaxsbi.types import Data, PRNGKey
@@ -110,7 +110,7 @@ class Transport(nnx.Module):
             return -velocity(angle, u)
 
         zeta = _carry(slope, jax.random.normal(key, (self.dim,)), math.pi / 2, LEAST_ANGLE)
-        return mean + solve_triangular(factor, zeta, trans=1, lower=True)
+        return mean + triangular.solve(factor, zeta, transposed=True)
 
 
 class Gaussian(nnx.Module):

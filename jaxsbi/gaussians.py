@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
+from jaxsbi import triangular
 from jaxsbi.types import PRNGKey
 
 
@@ -39,7 +40,7 @@ class Gaussians(NamedTuple):
         key_component, key_noise = jax.random.split(key)
         k = jax.random.categorical(key_component, self.logits)
         noise = jax.random.normal(key_noise, self.means.shape[1:], self.means.dtype)
-        return self.means[k] + solve_triangular(self.factors[k], noise, trans=1, lower=True)
+        return self.means[k] + triangular.solve(self.factors[k], noise, transposed=True)
 
     def moments(self) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
         """Mean and covariance of the mixture."""

@@ -6,7 +6,6 @@ on the key and on i alone, not on the batch size, the order, the threads or the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
@@ -142,11 +141,10 @@ def stream(
 ) -> Iterator[tuple[Array, PyTree[Array]]]:
     """θ and x of the rows of number row(0) … row(n − 1), in order, a batch at a time."""
     on_host = isinstance(simulate, Host)
-    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" and not on_host else 1
+    theta = jax.eval_shape(draw, key, 0)
+    threads = 1 if on_host else compilation.at_once(simulate, key, theta)
     size = _batch_size(n, batch, threads)
-    simulator = (
-        simulate if on_host else compilation.lifted(simulate, key, jax.eval_shape(draw, key, 0))
-    )
+    simulator = simulate if on_host else compilation.lifted(simulate, key, theta)
     outcomes = _host_batch if on_host else _simulate_batch
 
     def batch_of(start: int) -> tuple[Array, PyTree[Array]]:

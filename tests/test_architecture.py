@@ -20,6 +20,7 @@ LAYERS = (
         "maximum",
         "arguments",
         "extras",
+        "triangular",
     ),
     ("priors", "dataset", "bijectors", "gaussians", "mcmc", "importance", "hosts", "writers"),
     ("networks", "observations", "records", "simulation", "ensembles"),
@@ -34,8 +35,8 @@ LAYERS = (
     ("learning", "storage"),
     ("keeping",),
     ("collecting",),
-    ("rounds", "diagnostics", "analysis", "plotting", "reference"),
-    ("fitting", "problems", "files", "options"),
+    ("rounds", "diagnostics", "analysis", "reference"),
+    ("fitting", "problems", "files", "options", "plotting"),
     ("contents",),
     ("commands",),
 )

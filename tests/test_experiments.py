@@ -1,16 +1,19 @@
 """The study: it runs, is taken up again, and tells one run from another."""
 
+import base64
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
+from browser import PHONE, browser
 
 import jaxsbi
 from experiments import hodgkin_huxley as study
@@ -61,15 +64,40 @@ def test_the_study_writes_numbers_figures_posteriors_and_a_page(finished):
         assert found["interrupted"] is False
         assert set(found["calibration"]["coverage_gaps"]) == {"0.5", "0.8", "0.95"}
         assert len(found["trust"]) >= 3
+        assert all(0 < check["p_value"] <= 1 for check in found["diagnostics"].values())
         assert set(found["nearest_simulated_neuron"]["theta"]) == set(found["posterior"])
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 12
     assert page.count(">Voltage: observed") == 1  # of the cell, only features are at hand
     assert f"{abs(before - after):.2f} nats" in page
+    for name, check in synthetic["diagnostics"].items():
+        assert f">{name}: " in page and escape(check["verdict"].split(":")[0]) in page
     assert "What was done" in page and results["command"] in page
     assert "τ<sub>max</sub>" in page and "tau_max" not in page and "g_Na" not in page
     assert f"diffrax {results['versions']['diffrax']}" in page
     assert len(list((out / "figures").glob("*.png"))) == 12
+
+
+def test_the_page_shows_its_figures_in_a_browser_and_asks_for_nothing_else(finished, tmp_path):
+    out, _ = finished
+    page = out / "report.html"
+    widths = "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
+    with browser() as opened:
+        opened.open(page)
+        assert min(opened.ask(widths)) > 0 and len(opened.ask(widths)) == 12
+        assert (opened.requests, opened.complaints) == ([page.as_uri()], [])
+        opened("Emulation.setDeviceMetricsOverride", **PHONE)
+        assert opened.ask("document.documentElement.scrollWidth") == PHONE["width"]
+        paper = base64.b64decode(opened("Page.printToPDF")["data"])
+        assert paper.startswith(b"%PDF") and paper.count(b"/Type /Page\n") > 3
+        # a page that does ask, and one that is not allowed to, are found out
+        asking = tmp_path / "asking.html"
+        asking.write_text('<img src="http://127.0.0.1:9/picture.png">')
+        opened.open(asking)
+        assert opened.requests[1:] == ["http://127.0.0.1:9/picture.png"] and opened.complaints
+        asking.write_text(page.read_text().replace("</main>", '<img src="picture.png"></main>'))
+        opened.open(asking)
+        assert opened.complaints
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ features form a pattern that no row of its training had, and those outside a tru
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxsbi.algorithms.regions import Region, Restricted
+from jaxsbi.compilation import at_once
 from jaxsbi.dataset import is_valid
 from jaxsbi.observations import as_joint_rows, as_observation, is_served
 from jaxsbi.posteriors import Posterior
@@ -96,30 +96,33 @@ def beside(
     """statistic(rows and draws), jitted, of all rows, a block at a time: arrays (n, …).
 
     Row i's draws depend on the key and on i. Blocks are all of one size, so that one program
-    serves; on CPU as many run at once as there are cores.
+    serves; on CPU as many run at once as there are cores, unless they call LAPACK.
     """
     n = rows.theta.shape[0]
     padded = -(-n // BLOCK) * BLOCK
     index = np.arange(padded) % n
 
-    def block(first: int) -> PyTree[np.ndarray]:
-        theta, x = jax.tree.map(itemgetter(index[first : first + BLOCK]), (rows.theta, rows.x))
-        key_block = jax.random.fold_in(key, first)
+    def found(key: PRNGKey, theta: Array, x: PyTree) -> PyTree[Array]:
         if not densities:
-            found = Beside(theta, x, posterior.sample(key_block, samples, x), None, None)
-        elif hasattr(posterior, "sample_and_log_prob"):
-            draws, log_prob = posterior.sample_and_log_prob(key_block, samples, x)
+            return statistic(Beside(theta, x, posterior.sample(key, samples, x), None, None))
+        if hasattr(posterior, "sample_and_log_prob"):
+            draws, log_prob = posterior.sample_and_log_prob(key, samples, x)
             at_theta = posterior.log_prob(theta[:, None], x)[:, 0]
-            found = Beside(theta, x, draws, at_theta, log_prob)
-        else:
-            draws = posterior.sample(key_block, samples, x)
-            both = posterior.log_prob(jnp.concatenate([theta[:, None], draws], axis=1), x)
-            found = Beside(theta, x, draws, both[:, 0], both[:, 1:])
-        return jax.tree.map(np.asarray, statistic(found))
+            return statistic(Beside(theta, x, draws, at_theta, log_prob))
+        draws = posterior.sample(key, samples, x)
+        both = posterior.log_prob(jnp.concatenate([theta[:, None], draws], axis=1), x)
+        return statistic(Beside(theta, x, draws, both[:, 0], both[:, 1:]))
 
-    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    def block(first: int) -> tuple[PRNGKey, Array, PyTree]:
+        theta, x = jax.tree.map(itemgetter(index[first : first + BLOCK]), (rows.theta, rows.x))
+        return jax.random.fold_in(key, first), theta, x
+
+    def done(first: int) -> PyTree[np.ndarray]:
+        return jax.tree.map(np.asarray, found(*block(first)))
+
+    threads = at_once(found, *block(0)) if padded > BLOCK else 1
     with ThreadPoolExecutor(threads) as pool:
-        parts = [block(0), *pool.map(block, range(BLOCK, padded, BLOCK))]
+        parts = [done(0), *pool.map(done, range(BLOCK, padded, BLOCK))]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:n], *parts)
 
 

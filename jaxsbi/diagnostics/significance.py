@@ -26,9 +26,15 @@ def uniformity(
     ranks: Int[np.ndarray, "n d"] | Float[np.ndarray, "n d"], samples: int
 ) -> Float[np.ndarray, " d"]:
     """Kolmogorov–Smirnov p-value of each column of ranks 0 … samples against the uniform law."""
-    jitter = np.random.default_rng(0).uniform(size=np.shape(ranks))
-    uniform = (ranks + jitter) / (samples + 1)  # exactly uniform under the law, without ties
-    return np.array([stats.kstest(column, "uniform").pvalue for column in uniform.T])
+    columns = scattered(ranks, samples).T
+    return np.array([stats.kstest(column, "uniform").pvalue for column in columns])
+
+
+def scattered(
+    ranks: Int[np.ndarray, "n d"] | Float[np.ndarray, "n d"], samples: int
+) -> Float[np.ndarray, "n d"]:
+    """(rank + U(0, 1)) / (samples + 1): uniform if the ranks 0 … samples are, without ties."""
+    return (ranks + np.random.default_rng(0).uniform(size=np.shape(ranks))) / (samples + 1)
 
 
 def exceedance(statistic: Any, null: Float[np.ndarray, "... m"]) -> Any:

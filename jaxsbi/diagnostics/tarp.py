@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from jaxsbi import triangular
 from jaxsbi.arguments import check_count, check_key
 from jaxsbi.diagnostics.calibration import LEVELS, check_judged
 from jaxsbi.diagnostics.rows import Beside, beside, everywhere, judged_rows, left_out
@@ -104,8 +105,7 @@ def whitened(z: Float[Array, "m d"], by: Float[Array, "s d"] | None = None) -> F
     covariance = jnp.atleast_2d(jnp.cov(by, rowvar=False))
     spread = jnp.sqrt(jnp.diagonal(covariance)) + 1e-30
     correlation = covariance / spread / spread[:, None] + 1e-6 * jnp.eye(z.shape[-1])
-    root = jnp.linalg.cholesky(correlation)
-    return jax.scipy.linalg.solve_triangular(root, ((z - centre) / spread).T, lower=True).T
+    return triangular.solve(triangular.cholesky(correlation), ((z - centre) / spread).T).T
 
 
 @jax.jit

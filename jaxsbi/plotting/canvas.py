@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from jaxsbi.extras import needed
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STYLE = Path(__file__).parents[1] / "jaxsbi.mplstyle"
-PAGE = 7.0  # inches
+PAGE, TALL = 7.0, 9.2  # inches of a printed page
 INK, GREY, BLUE, RED = "#222222", "#D4D4D4", "#0072B2", "#D55E00"
 
 
@@ -39,23 +37,24 @@ def save(figure: Figure, folder: str | Path, name: str) -> tuple[Path, Path]:
     return paths
 
 
-def figure_of(width: float, height: float, **kwargs) -> Figure:
-    """A figure of that size [inch] that no global state refers to."""
+@cache
+def _page() -> type[Figure]:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), **kwargs)
+    class Page(Figure):
+        """A figure that a notebook shows without pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            with style(), io.BytesIO() as png:
+                self.savefig(png, dpi=150)
+                return png.getvalue()
+
+    return Page
 
 
-def grid(count: int, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """`count` panels, four in a row, each row `height` inches; (figure, axes)."""
-    columns = min(count, 4)
-    rows = -(-count // columns)
-    figure = figure_of(max(3.4, PAGE * columns / 4), 0.45 + rows * height, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.07)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
-    for axis in axes[count:]:
-        axis.remove()
-    return figure, list(axes[:count])
+def figure_of(width: float, height: float, **kwargs) -> Figure:
+    """A figure of that size [inch] that no global state refers to."""
+    return _page()(figsize=(width, height), **kwargs)
 
 
 GREEK = "alpha beta gamma delta epsilon eta theta kappa lambda mu rho sigma tau phi psi omega"
@@ -80,6 +79,21 @@ def label(name: str, unit: str, separator: str = " ") -> str:
     return symbols(name) + (f"{separator}[{unit}]" if unit else "")
 
 
+def inches(text: str, size: float) -> float:
+    """The width of a text of that many points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(family="sans-serif", size=size)
+    return TextPath((0, 0), text, prop=font).get_extents().width / 72 if text.strip() else 0.0
+
+
+def short(value: float) -> str:
+    """Three digits, or four of a thousand, with a true minus."""
+    text = f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
 def patch(colour: str, text: str):
     from matplotlib.patches import Patch
 
@@ -92,23 +106,3 @@ def line(colour: str, text: str, width: float = 1.0, marker: str | None = None, 
     return Line2D(
         [], [], color=colour, label=text, lw=width, ls=dashes, marker=marker, mec="white", mew=0.4
     )
-
-
-def matrix(name: str, values, columns: int) -> np.ndarray:
-    """values as finite float64 (n, columns); ValueError naming the argument otherwise."""
-    values = np.asarray(values, float)
-    if values.ndim != 2 or values.shape[1] != columns or values.shape[0] < 1:
-        raise ValueError(f"{name}: expected shape (n, {columns}), came {values.shape}")
-    bad = ~np.isfinite(values).all(1)
-    if bad.any():
-        raise ValueError(
-            f"{name}: expected finite numbers, came {bad.sum()} of {len(values)} rows that are not"
-        )
-    return values
-
-
-def texts(name: str, values: Sequence[str], count: int) -> list[str]:
-    values = list(values)
-    if len(values) != count:
-        raise ValueError(f"{name}: expected {count}, came {len(values)}: {values}")
-    return values

@@ -1,154 +1,115 @@
-"""Whether to believe it: losses, ranks uniform on 0 … L, coverage = level, x_o within p(x)."""
+"""Whether to believe it: ranks uniform on 0 … L, coverage = level, x_o within p(x | x_o)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxsbi.diagnostics import TARP, Calibration
+from jaxsbi.diagnostics.significance import CHANCE, in_words, scattered
 from jaxsbi.plotting import panels
 from jaxsbi.plotting.canvas import (
     BLUE,
     GREY,
     INK,
-    PAGE,
     RED,
     figure_of,
-    grid,
     label,
     line,
-    matrix,
     patch,
     style,
     symbols,
-    texts,
 )
+from jaxsbi.plotting.layouts import grid, legend_above, small, ticks
+from jaxsbi.plotting.parameters import texts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-def loss_curves(training, validation, *, best: Sequence[int] | int | None = None) -> Figure:
-    """−mean log q(z | x) by epoch, training and validation; a panel per round.
-
-    training, validation: (epochs,), or a sequence of those, one per round. best: the epochs
-    (counted from 0) whose weights were kept, by default the lowest of validation.
-    """
-    rounds = [
-        (np.atleast_1d(np.asarray(t, float)), np.atleast_1d(np.asarray(v, float)))
-        for t, v in zip(_rounds(training), _rounds(validation), strict=True)
-    ]
-    if not all(v.ndim == 1 and np.isfinite(v).any() for _, v in rounds):
-        raise ValueError("validation: expected one finite loss per epoch, came none")
-    kept = [int(np.nanargmin(v)) for _, v in rounds] if best is None else np.atleast_1d(best)
-    with style():
-        count = len(rounds)
-        figure = figure_of(min(PAGE, 3.4 * count), 2.2, layout="constrained")
-        axes = figure.subplots(1, count, squeeze=False)[0]
-        for number, (axis, (train, valid), epoch) in enumerate(
-            zip(axes, rounds, kept, strict=True), start=1
-        ):
-            axis.plot(np.arange(1, train.size + 1), train, color=BLUE, label="training")
-            axis.plot(np.arange(1, valid.size + 1), valid, color=RED, label="validation")
-            axis.plot(epoch + 1, valid[epoch], "o", color=INK, ms=3.5, label="kept", zorder=3)
-            axis.set_ylim(*_loss_limits(train, valid))
-            axis.set_xlabel("epoch")
-            axis.set_title(f"round {number}" if count > 1 else "")
-        axes[0].set_ylabel("loss [nats]")
-        axes[-1].legend()
-    return figure
+LEVELS = np.linspace(0.02, 0.98, 49)
 
 
-def sbc_ranks(
-    ranks,
-    n_samples: int,
-    names: Sequence[str],
-    *,
-    p_values: Sequence[float] | None = None,
-    rejected: Sequence[bool] | None = None,
-    level: float = 0.01,
-) -> Figure:
+def ecdf(found: Calibration, *, level: float = CHANCE) -> Figure:
     """F_n(u) − u, the ranks' distribution less the uniform one; in grey where the test keeps it.
 
-    ranks: (n, d), how many of `n_samples` posterior draws lie below θ_i. p_values, rejected: (d,),
-    Kolmogorov–Smirnov by parameter and Holm's verdict at the family-wise `level`; shown if given.
-    The band is that test: its half-width is the critical value at level / (d − rejected), Holm's
-    last step, so a curve that leaves it is one that is rejected (Bonferroni's while none is).
+    found: of `jaxsbi.diagnostics.sbc`. The band is the Kolmogorov–Smirnov test under Holm's
+    procedure at the family-wise `level`: its half-width is the critical value at
+    level / (d − rejected), the last step, so a curve that leaves it is one that is rejected.
     Above 0 on the left: θ_i lies low among the draws. A wave: the posterior is too narrow or wide.
     """
     from scipy import stats
 
-    ranks = matrix("ranks", ranks, len(names))
-    if ranks.min() < 0 or ranks.max() > n_samples:
-        raise ValueError(
-            f"ranks: expected 0 … {n_samples} (n_samples), came {ranks.min():g} … {ranks.max():g}"
-        )
-    n, d = ranks.shape
-    notes = [""] * d if p_values is None else [_p(p) for p in _each("p_values", p_values, d)]
-    hits = np.zeros(d, bool) if rejected is None else _each("rejected", rejected, d).astype(bool)
+    n, d = found.ranks.shape
+    hits = found.rejected(level)
     half = stats.kstwo.isf(level / max(d - hits.sum(), 1), n)
-    u = np.arange(n_samples + 2) / (n_samples + 1)
+    u = np.arange(found.samples + 2) / (found.samples + 1)
     with style():
         figure, axes = grid(d, 1.3, sharey=True)
         for i, axis in enumerate(axes):
-            below = np.searchsorted(np.sort(ranks[:, i]), np.arange(n_samples + 2)) / n
+            below = np.searchsorted(np.sort(found.ranks[:, i]), np.arange(found.samples + 2)) / n
             axis.fill_between(u, -half, half, color=GREY, lw=0)
             axis.axhline(0.0, color=INK, lw=0.5)
             axis.plot(u, below - u, color=RED if hits[i] else BLUE)
-            axis.set_title(symbols(names[i]) + notes[i], pad=3)
-            axis.set_xlim(0, 1)
-            axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+            _name_ranks(axis, found, i)
         figure.supxlabel("share of posterior draws below the true parameter", fontsize=8)
         figure.supylabel("ECDF − uniform", fontsize=8)
-        handles = [patch(GREY, f"{100 * (1 - level):g} % of uniform ranks, all panels at once")]
-        handles.append(line(BLUE, f"{n} simulations"))
-        if hits.any():
-            handles.append(line(RED, "rejected"))
-        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+        _legend(figure, found, level, "panels", hits)
     return figure
 
 
-def coverage(
-    levels, empirical, *, n: int | None = None, names: Sequence[str] | None = None
-) -> Figure:
-    """P(θ in its level-α region) against α; below the diagonal the posterior is too narrow.
+def ranks(found: Calibration, *, level: float = CHANCE, bins: int = 20) -> Figure:
+    """Histograms of the ranks, in grey what uniform ones stay within; red: rejected by the test.
 
-    levels (k,); empirical (k,) for joint regions or (k, d) for each of names. n: on how many
-    simulations the shares rest, for the binomial 95 % band.
+    found and colours as for `ecdf`, which shows the same with more power. The band holds all bars
+    of all panels with probability 1 − level (Bonferroni). A ∪: the posterior is too narrow; a ∩:
+    too wide; a slope: shifted.
     """
     from scipy import stats
 
-    levels = np.asarray(levels, float)
-    empirical = np.asarray(empirical, float)
-    if levels.ndim != 1 or empirical.shape[:1] != levels.shape or empirical.ndim > 2:
-        raise ValueError(
-            f"empirical: expected (k,) or (k, d) beside levels (k,), came {empirical.shape} "
-            f"beside {levels.shape}"
-        )
-    curves = empirical.reshape(len(levels), -1)
-    names = ["joint"] * curves.shape[1] if names is None else list(names)
-    if len(names) != curves.shape[1]:
-        raise ValueError(f"names: expected {curves.shape[1]}, came {len(names)}")
+    n, d = found.ranks.shape
+    hits = found.rejected(level)
+    tail = level / (2 * bins * d)
+    low, high = stats.binom.ppf([tail, 1 - tail], n, 1 / bins)
     with style():
-        inside = len(names) <= 4
+        figure, axes = grid(d, 1.3, sharey=True)
+        columns = scattered(found.ranks, found.samples).T
+        counts = [np.histogram(column, bins, (0, 1))[0] for column in columns]
+        for i, axis in enumerate(axes):
+            axis.fill_between([0, 1], low, high, color=GREY, lw=0)
+            axis.stairs(counts[i], np.linspace(0, 1, bins + 1), color=RED if hits[i] else BLUE)
+            _name_ranks(axis, found, i)
+        axes[0].set_ylim(0, 1.05 * max(high, np.max(counts)))
+        figure.supxlabel("share of posterior draws below the true parameter", fontsize=8)
+        figure.supylabel("simulations", fontsize=8)
+        _legend(figure, found, level, "bars", hits)
+    return figure
+
+
+def coverage(found: Calibration | TARP | Mapping[str, Calibration | TARP]) -> Figure:
+    """P(θ in its level-α region) against α; below the diagonal the posterior is too narrow.
+
+    found: of `jaxsbi.diagnostics.sbc` (regions of highest density) or `tarp` (balls), or several by
+    name. Grey: the central 95 % at each level of an exact posterior's, for as many rows.
+    """
+    from scipy import stats
+
+    named = dict(found) if isinstance(found, Mapping) else {"joint": found}
+    n = min(len(each.credibility) for each in named.values())
+    nominal = np.linspace(0, 1, 101)
+    with style():
+        inside = len(named) <= 4
         figure = figure_of(3.0 if inside else 3.9, 2.8, layout="constrained")
         axis = figure.subplots()
-        if n is not None:
-            nominal = np.linspace(0, 1, 101)
-            axis.fill_between(
-                nominal,
-                *(stats.binom.ppf(q, n, nominal) / n for q in (0.025, 0.975)),
-                color=GREY,
-                lw=0,
-                label="95 % if exact",
-            )
+        band = [stats.binom.ppf(q, n, nominal) / n for q in (0.025, 0.975)]
+        axis.fill_between(nominal, *band, color=GREY, lw=0, label="95 % if exact")
         axis.plot([0, 1], [0, 1], color=INK, lw=0.6)
         styles = ("-", "--", ":", "-.")
-        for i, name in enumerate(names):
+        for i, (name, each) in enumerate(named.items()):
             axis.plot(
-                levels,
-                curves[:, i],
+                [0, *LEVELS, 1],
+                [0, *each.coverage(LEVELS), 1],
                 styles[(i + i // 7) % 4],
                 color=f"C{i % 7}",
                 label=symbols(name),
@@ -164,11 +125,17 @@ def coverage(
 
 
 def predictive(
-    observed, simulated, names: Sequence[str], units: Sequence[str] | None = None
+    observed,
+    simulated,
+    features: Sequence[Any] | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    units: Sequence[str] | None = None,
 ) -> Figure:
     """p(x_i | x_o) from re-simulated posterior samples, its central 95 %, and x_o.
 
     observed (k,); simulated (n, k), NaN where a feature is undefined: left out, its share told.
+    features: with name and unit, such as a model's FEATURES; or `names` and `units`.
     """
     observed = np.asarray(observed, float)
     simulated = np.asarray(simulated, float)
@@ -177,41 +144,36 @@ def predictive(
             f"simulated: expected (n, {observed.size}) beside observed {observed.shape}, "
             f"came {simulated.shape}"
         )
-    units = texts("units", units or [""] * observed.size, observed.size)
-    names = texts("names", names, observed.size)
+    k = observed.size
+    if features is not None:
+        names, units = names or [f.name for f in features], units or [f.unit for f in features]
+    names = texts("names", names or [f"x_{i}" for i in range(k)], k)
+    units = texts("units", units or [""] * k, k)
     with style():
-        figure, axes = grid(observed.size, 1.45)
+        figure, axes = grid(k, 1.45)
         for i, axis in enumerate(axes):
-            panels.predicted(axis, observed[i], simulated[:, i])
-            axis.set_xlabel(label(names[i], units[i]))
+            panels.predicted(axis, observed[i], simulated[:, i], min(6.5, small(k)))
+            axis.set_xlabel(label(names[i], units[i]), fontsize=small(k))
             axis.set_yticks([])
+            ticks(axis, k)
             axis.spines["left"].set_visible(False)
         handles = [patch(panels.TINTS[0], "simulated"), line(BLUE, "central 95 %", 2.5)]
         handles.append(line(RED, "observed", 1.2))
-        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+        legend_above(figure, handles)
     return figure
 
 
-def _rounds(losses) -> list[np.ndarray]:
-    nested = len(losses) > 0 and np.ndim(losses[0]) > 0
-    return [np.asarray(r, float) for r in (losses if nested else [losses])]
+def _name_ranks(axis, found: Calibration, i: int) -> None:
+    size, p = small(len(found.names)), found.p_values[i]
+    between = ", " if size > 7 else "\n"
+    axis.set_title(symbols(found.names[i]) + between + in_words(p), pad=3, fontsize=size)
+    axis.tick_params(labelsize=min(7.0, size))
+    axis.set_xlim(0, 1)
+    axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
 
 
-def _loss_limits(training: np.ndarray, validation: np.ndarray) -> tuple[float, float]:
-    # The first epochs and outliers of one batch must not flatten the rest.
-    both = np.concatenate([training, validation])
-    both = both[np.isfinite(both)]
-    low, high = both.min(), np.quantile(both, 0.98)
-    pad = 0.06 * max(high - low, 1e-6)
-    return low - pad, high + pad
-
-
-def _each(name: str, values, count: int) -> np.ndarray:
-    values = np.asarray(values)
-    if values.shape != (count,):
-        raise ValueError(f"{name}: expected one for each of {count} names, came {values.shape}")
-    return values
-
-
-def _p(value: float) -> str:
-    return f", p = {value:.2g}" if value >= 1e-3 else ", p < 0.001"
+def _legend(figure, found: Calibration, level: float, what: str, hits: np.ndarray) -> None:
+    band = f"{100 * (1 - level):g} % of uniform ranks, all {what} at once"
+    handles = [patch(GREY, band), line(BLUE, f"{len(found.ranks)} simulations")]
+    handles += [line(RED, "rejected")] if hits.any() else []
+    legend_above(figure, handles)

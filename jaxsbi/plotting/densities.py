@@ -26,8 +26,14 @@ def density_2d(pairs: np.ndarray, limits, bins: int = 60) -> tuple[np.ndarray, .
     steps = x[1] - x[0], y[1] - y[0]
     widths = [max(_silverman(pairs[:, k], 2) / steps[k], 0.5) for k in (0, 1)]
     smooth = gaussian_filter(counts, widths, mode="reflect").T
-    centres = [np.concatenate([e[:1], 0.5 * (e[:-1] + e[1:]), e[-1:]]) for e in (x, y)]
-    return *centres, np.pad(smooth, 1, mode="edge")
+    return edged(*(0.5 * (e[:-1] + e[1:]) for e in (x, y)), smooth, *limits)
+
+
+def edged(x, y, values: np.ndarray, x_limits, y_limits) -> tuple[np.ndarray, ...]:
+    """A density at centres of cells, values over (y, x), drawn out as far as the limits."""
+    ends = ((c, limits) for c, limits in ((x, x_limits), (y, y_limits)))
+    x, y = (np.concatenate([[low], centres, [high]]) for centres, (low, high) in ends)
+    return x, y, np.pad(values, 1, mode="edge")
 
 
 def thresholds(values: np.ndarray, masses) -> np.ndarray:

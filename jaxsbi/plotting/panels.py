@@ -1,4 +1,4 @@
-"""What is drawn into one pair of axes: a density, regions of mass .95, .8, .5, a prediction."""
+"""What is drawn into one pair of axes: a density, regions of mass .95, .8, .5, marks, paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jaxsbi.plotting import densities
-from jaxsbi.plotting.canvas import BLUE, INK, RED, line, matrix, patch, texts
+from jaxsbi.plotting.canvas import BLUE, INK, RED, line, patch
 
 MASSES = (0.95, 0.8, 0.5)
 TINTS = ("#C6DDEF", "#6BAED6", "#1B6AA5")
@@ -18,30 +18,7 @@ LOOKS = (  # colour, marker, line
     ("#CC79A7", "^", ":"),
     ("#E69F00", "v", (0, (5, 1))),
 )
-
-
-def checked(samples, names, units, limits, truth, points) -> tuple:
-    """The common arguments of a figure of θ as arrays: samples, names, units, limits, marks."""
-    names = list(names)
-    d = len(names)
-    samples = matrix("samples", samples, d)
-    units = [""] * d if units is None else texts("units", units, d)
-    marks = {} if truth is None else {"truth": truth}
-    marks |= dict(points or {})
-    marks = {key: matrix(key, np.reshape(mark, (1, -1)), d)[0] for key, mark in marks.items()}
-    if limits is None:
-        reach = np.concatenate([np.quantile(samples, [0.001, 0.999], axis=0), *_rows(marks)])
-        low, high = reach.min(0), reach.max(0)
-        pad = np.where(high > low, 0.05 * (high - low), 0.5 + 0.05 * np.abs(high))
-        limits = np.stack([low - pad, high + pad], 1)
-    limits = np.asarray(limits, float)
-    if limits.shape != (d, 2) or not (limits[:, 0] < limits[:, 1]).all():
-        raise ValueError(f"limits: expected ({d}, 2), each low < high, came {limits.tolist()}")
-    return samples, names, units, limits, marks
-
-
-def _rows(marks: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    return [mark[None] for mark in marks.values()]
+TRAILS = ("#E69F00", "#000000", "#009E73", "#CC79A7")
 
 
 def _looks(marks: Mapping[str, np.ndarray]) -> list[tuple]:
@@ -75,9 +52,30 @@ def mark_points(axis, marks: Mapping[str, np.ndarray], indices, size: float) -> 
         )
 
 
+def trail_handles(trails: Mapping[str, np.ndarray]) -> list:
+    return [line(_trail(k), name, 1.2) for k, name in enumerate(trails)]
+
+
+def mark_trails(axis, trails: Mapping[str, np.ndarray], indices, size: float) -> None:
+    """Each path as a line, a dot at either end."""
+    for k, trail in enumerate(trails.values()):
+        x, y = (trail[:, i] for i in indices)
+        axis.plot(x, y, color="white", lw=0.55 * size, zorder=3)
+        axis.plot(x, y, color=_trail(k), lw=0.3 * size, zorder=3.5)
+        axis.plot(x[[0, -1]], y[[0, -1]], "o", color=_trail(k), ms=0.7 * size, mew=0, zorder=4)
+
+
+def _trail(k: int) -> str:
+    return TRAILS[k % len(TRAILS)]
+
+
 def marginal(axis, values, limits, colour: str = BLUE, fill: str | None = TINTS[0]) -> float:
-    """Draw p(θ_i); its largest value."""
-    x, p = densities.density(values, limits)
+    """Draw p(θ_i) of samples; its largest value."""
+    return curve(axis, *densities.density(values, limits), limits, colour, fill)
+
+
+def curve(axis, x, p, limits, colour: str = BLUE, fill: str | None = TINTS[0]) -> float:
+    """Draw a density known at centres of cells as far as the limits; its largest value."""
     x = np.concatenate([[limits[0]], x, [limits[1]]])
     p = np.pad(p, 1, mode="edge")
     if fill:
@@ -92,7 +90,12 @@ def regions(axis, pairs: np.ndarray, x_limits, y_limits, coarse: bool = False) -
 
     coarse: for hundreds of panels; an image in an SVG too, which else has megabytes.
     """
-    x, y, p = densities.density_2d(pairs, [x_limits, y_limits], 30 if coarse else 60)
+    grid = densities.density_2d(pairs, [x_limits, y_limits], 30 if coarse else 60)
+    surface(axis, *grid, x_limits, y_limits, coarse)
+
+
+def surface(axis, x, y, p, x_limits, y_limits, coarse: bool = False) -> None:
+    """The same of p (m, m) over (y, x) at points x (m,), y (m,) that reach the limits."""
     if p.max() > 0:
         levels = densities.thresholds(p, MASSES)
         keep = np.concatenate([np.diff(levels) > 0, [levels[-1] < p.max()]])
@@ -101,7 +104,8 @@ def regions(axis, pairs: np.ndarray, x_limits, y_limits, coarse: bool = False) -
             filled = axis.contourf(x, y, p, [*levels[keep], p.max()], colors=colours)
             filled.set_rasterized(coarse)
         else:  # all mass in one cell
-            axis.plot(*pairs.mean(0), ".", color=TINTS[-1], ms=2)
+            row, column = np.unravel_index(np.argmax(p), p.shape)
+            axis.plot(x[column], y[row], ".", color=TINTS[-1], ms=2)
     axis.set_xlim(*x_limits)
     axis.set_ylim(*y_limits)
 
@@ -110,28 +114,7 @@ def region_handles() -> list:
     return [patch(t, f"{100 * m:g} %") for t, m in zip(TINTS[::-1], MASSES[::-1], strict=True)]
 
 
-def frame(axis) -> None:
-    """A thin grey box without ticks."""
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set(visible=True, color="#999999", linewidth=0.4)
-
-
-def ends(axis, limits, size: float) -> None:
-    """Tick labels at the two limits, each inside its own panel."""
-    axis.set_xticks(list(limits), [_short(v) for v in limits], fontsize=size)
-    axis.tick_params(axis="x", length=1.5, width=0.4, color="#999999", pad=1.5)
-    for text, side in zip(axis.get_xticklabels(), ("left", "right"), strict=True):
-        text.set_horizontalalignment(side)
-
-
-def _short(value: float) -> str:
-    text = f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3g}"
-    return text.replace("-", "−")
-
-
-def predicted(axis, observed: float, simulated: Sequence[float]) -> None:
+def predicted(axis, observed: float, simulated: Sequence[float], size: float = 6.5) -> None:
     """p(x_i | x_o) as a histogram, its central 95 % as a bar below, the observed value."""
     simulated = np.asarray(simulated, float)
     finite = simulated[np.isfinite(simulated)]
@@ -152,5 +135,4 @@ def predicted(axis, observed: float, simulated: Sequence[float]) -> None:
     notes = [] if np.isfinite(observed) else ["observed: undefined"]
     if undefined > 0:
         notes.append(f"{100 * undefined:.3g} % undefined")
-    axis.set_title(", ".join(notes), fontsize=6.5, color=INK, pad=2)
-    axis.locator_params(axis="x", nbins=4)
+    axis.set_title(", ".join(notes), fontsize=size, color=INK, pad=2)

@@ -3,115 +3,155 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
+from jaxsbi.analysis import condition
 from jaxsbi.plotting import panels
-from jaxsbi.plotting.canvas import PAGE, figure_of, grid, label, line, matrix, patch, style
+from jaxsbi.plotting.canvas import label, line, patch, style
+from jaxsbi.plotting.densities import edged
+from jaxsbi.plotting.layouts import (
+    MANY,
+    grid,
+    legend_above,
+    small,
+    ticks,
+    triangle,
+    triangle_legend,
+)
+from jaxsbi.plotting.parameters import axes_of, curves, marked, matrix
+from jaxsbi.types import Data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-MANY = 9  # beyond it panels are too small for tick labels
 PRIOR = "#888888"
+PRIOR_DRAWS = 20_000
 
 
-def pair_plot(
+def pairs(
     samples,
+    prior: Any = None,
     *,
-    names: Sequence[str],
+    names: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
     limits=None,
     truth=None,
     points: Mapping[str, np.ndarray] | None = None,
+    paths: Mapping[str, Any] | None = None,
 ) -> Figure:
     """p(θ_i) on the diagonal, the 50, 80 and 95 % regions of p(θ_i, θ_j) above it.
 
-    samples: (n, d), d from 1 to 31 and beyond. limits: (d, 2), such as the prior's bounds, where
-    densities are mirrored; by default what the samples span. truth and each of points (d,), such
-    as {"MAP": …}, are marked.
+    samples: (n, d), d from 1 to 31 and beyond. prior: gives names, units and the range drawn, its
+    bounds, at which densities are mirrored; what it lacks, or `names`, `units` and `limits` (d, 2)
+    override, else what the samples span. truth and each of points (d,), such as {"MAP": …}, are
+    marked; paths: {"ridge": analysis.path(…) or θ (n, d)}.
     """
-    samples, names, units, limits, marks = panels.checked(
-        samples, names, units, limits, truth, points
-    )
-    d = len(names)
-    many = d > MANY
-    left, right, top, bottom = (1.0 if many else 0.15), 0.15, 0.08, (0.1 if many else 0.42)
-    if d == 1:
-        top = 0.28
-    side = min({1: 2.4, 2: 1.6}.get(d, 1.25), (PAGE - left - right) / d)
-    width, height = left + right + d * side, top + bottom + d * side
-    gap = 0.06 * side
+    samples = matrix("samples", samples)
+    marks = marked(truth, points, samples.shape[1])
+    trails = curves(paths, samples.shape[1])
+    rows = [m[None] for m in marks.values()]
+    of = axes_of(prior, names, units, limits, samples, *rows, *trails.values())
+    d, many = of.dim, of.dim > MANY
     with style():
-        figure = figure_of(width, height)
-        for i in range(d):
-            for j in range(i, d):
-                x, y = left + j * side, height - top - (i + 1) * side
-                axis = figure.add_axes(
-                    (x / width, y / height, (side - gap) / width, (side - gap) / height)
-                )
-                panels.frame(axis)
-                if i == j:
-                    panels.mark_lines(axis, marks, i, 0.5 if many else 0.9)
-                    peak = panels.marginal(axis, samples[:, i], limits[i])
-                    axis.set_ylim(0, 1.08 * peak if peak > 0 else 1)
-                    _name_diagonal(axis, names[i], units[i], limits[i], many)
-                else:
-                    pairs = samples[:, [j, i]]
-                    panels.regions(axis, pairs, limits[j], limits[i], many)
-                    panels.mark_points(axis, marks, (j, i), 1.2 if many else 4)
+        figure, axes = triangle(of)
+        for (i, j), axis in axes.items():
+            if i == j:
+                panels.mark_lines(axis, marks, i, 0.5 if many else 0.9)
+                peak = panels.marginal(axis, samples[:, i], of.limits[i])
+                axis.set_ylim(0, 1.08 * peak if peak > 0 else 1)
+            else:
+                panels.regions(axis, samples[:, [j, i]], of.limits[j], of.limits[i], many)
+                panels.mark_trails(axis, trails, (j, i), 1.5 if many else 4)
+                panels.mark_points(axis, marks, (j, i), 1.2 if many else 4)
         handles = panels.region_handles() if d > 1 else []
         handles += panels.mark_handles(marks, lines_only=d == 1)
-        if d == 1:
-            figure.legend(handles=handles, loc="upper center", ncols=3)
-        else:
-            figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.1 / width, 0.0))
+        triangle_legend(figure, handles + (panels.trail_handles(trails) if d > 1 else []), d)
     return figure
 
 
-def _name_diagonal(axis, name: str, unit: str, limits, many: bool) -> None:
-    # The lower triangle is empty: the labels of a diagonal panel stand there, below or beside it.
-    if many:
-        axis.set_ylabel(
-            label(name, unit), fontsize=5.5, rotation=0, ha="right", va="center", labelpad=3
-        )
-    else:
-        panels.ends(axis, limits, 6)
-        axis.set_xlabel(label(name, unit, "\n"), fontsize=7, labelpad=1)
+def conditional_pairs(
+    posterior: Any,
+    theta,
+    *,
+    samples=None,
+    resolution: int = 50,
+    limits=None,
+    x: Data | None = None,
+) -> Figure:
+    """p(θ_i | all other θ) on the diagonal, the regions of p(θ_i, θ_j | all other θ) above it.
+
+    theta: (d,), the values at which the others are held, such as a posterior draw; marked.
+    samples: (n, d), posterior draws, whose marginals are drawn in grey on the diagonal. Each slice
+    has `resolution` cells a parameter within limits (d, 2), by default the prior's range.
+    """
+    prior = posterior.prior
+    theta = matrix("theta", np.reshape(theta, (1, -1)), prior.dim)
+    samples = None if samples is None else matrix("samples", samples, prior.dim)
+    drawn = np.asarray(prior.sample(jax.random.key(0), PRIOR_DRAWS), float)
+    of = axes_of(prior, None, None, limits, drawn, theta)
+    many = of.dim > MANY
+
+    def cut(*free: int):
+        given = condition(posterior, theta[0], free=[of.names[i] for i in free], x=x)
+        return given.grid(resolution, limits=tuple(of.limits.T))
+
+    with style():
+        figure, axes = triangle(of)
+        for (i, j), axis in axes.items():
+            if i == j:
+                found = cut(i)
+                peak = panels.curve(axis, found.axes[0], found.density, of.limits[i])
+                if samples is not None:
+                    grey = panels.marginal(axis, samples[:, i], of.limits[i], PRIOR, fill=None)
+                    peak = max(peak, grey)
+                axis.set_ylim(0, 1.08 * peak)
+                panels.mark_lines(axis, {"θ": theta[0]}, i, 0.5 if many else 0.9)
+            else:
+                found = cut(j, i)
+                within = of.limits[j], of.limits[i]
+                panels.surface(axis, *edged(*found.axes, found.density.T, *within), *within, many)
+                panels.mark_points(axis, {"θ": theta[0]}, (j, i), 1.2 if many else 4)
+        handles = panels.region_handles() if of.dim > 1 else []
+        handles += panels.mark_handles({"held at": theta[0]}, lines_only=of.dim == 1)
+        handles += [] if samples is None else [line(PRIOR, "marginal")]
+        triangle_legend(figure, handles, of.dim)
+    return figure
 
 
 def marginals(
     samples,
+    prior: Any = None,
     *,
-    names: Sequence[str],
+    names: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
     limits=None,
     truth=None,
     points: Mapping[str, np.ndarray] | None = None,
-    prior=None,
 ) -> Figure:
-    """p(θ_i | x_o) for each i in small panels; samples (n, d), samples of the prior (m, d) in grey.
+    """p(θ_i | x_o) for each i in small panels, p(θ_i) of the prior, if given, in grey.
 
-    limits, truth and points as for `pair_plot`.
+    samples (n, d); names, units, limits, truth and points as for `pairs`.
     """
-    samples, names, units, limits, marks = panels.checked(
-        samples, names, units, limits, truth, points
-    )
-    prior = None if prior is None else matrix("prior", prior, len(names))
+    samples = matrix("samples", samples)
+    marks = marked(truth, points, samples.shape[1])
+    of = axes_of(prior, names, units, limits, samples, *(m[None] for m in marks.values()))
+    before = None if prior is None else prior.sample(jax.random.key(0), PRIOR_DRAWS)
     with style():
-        figure, axes = grid(len(names), 1.25)
+        figure, axes = grid(of.dim, 1.25)
         for i, axis in enumerate(axes):
-            if prior is not None:
-                panels.marginal(axis, prior[:, i], limits[i], PRIOR, fill=None)
-            panels.marginal(axis, samples[:, i], limits[i])
+            if before is not None:
+                panels.marginal(axis, np.asarray(before[:, i], float), of.limits[i], PRIOR, None)
+            panels.marginal(axis, samples[:, i], of.limits[i])
             panels.mark_lines(axis, marks, i)
-            axis.set(xlabel=label(names[i], units[i]), yticks=[], ylim=(0, None))
-            axis.locator_params(axis="x", nbins=4)
+            axis.set_xlabel(label(of.names[i], of.units[i]), fontsize=small(of.dim))
+            axis.set(yticks=[], ylim=(0, None))
+            ticks(axis, of.dim)
             axis.spines["left"].set_visible(False)
         handles = [patch(panels.TINTS[0], "posterior")]
-        handles += [] if prior is None else [line(PRIOR, "prior")]
+        handles += [] if before is None else [line(PRIOR, "prior")]
         handles += panels.mark_handles(marks, lines_only=True)
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+        legend_above(figure, handles)
     return figure
