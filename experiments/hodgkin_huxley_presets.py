@@ -55,7 +55,7 @@ PRESETS = {
     "laptop": Config(
         simulations=30_000,  # equal sizes, so that both trainings share one compilation
         cell_simulations=30_000,
-        refinement=(8_000, 8_000),
+        refinement=(6_000, 5_000, 5_000),
         estimator=jaxsbi.nsf(layers=3, hidden=(50, 50)),
         training=jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=30, anneal=30),
         likelihood=jaxsbi.maf(layers=5, hidden=(50, 50)),
@@ -64,7 +64,7 @@ PRESETS = {
     "gpu": Config(
         simulations=1_000_000,
         cell_simulations=250_000,
-        refinement=(50_000, 50_000),
+        refinement=(40_000, 30_000, 30_000),
         estimator=jaxsbi.nsf(hidden=(128, 128)),
         training=jaxsbi.Training(weight_decay=0.01, batch_size=2000, max_epochs=100),
         likelihood=jaxsbi.maf(layers=5, hidden=(128, 128)),

@@ -1,7 +1,7 @@
 """Markov chains in z: a population tempered from a base density to the posterior, and HMC on it.
 
-π_β(z) ∝ b(z) L(z)^β, β from 0 to 1; b is the prior and L the likelihood, or b a density nearer to
-the posterior and L its quotient to it. The population weighs separate modes, which no single chain
+π_β(z) ∝ b(z)^(1 − β) t(z)^β, β from 0 to 1; b is the prior and t the posterior up to a factor, or b
+a density nearer to it. The population weighs separate modes, which no single chain
 does; Hamiltonian Monte Carlo then draws as many rows from it as are asked for. A trajectory is as
 long for all chains, so that none waits for another. Pure functions, to be jitted.
 """
@@ -29,10 +29,10 @@ MOVES, THIN = 3, 3
 TARGET_ESS, ACCEPTANCE, GAIN = 0.5, 0.8, 0.4
 LONGEST, MOST_STEPS = np.pi, 64
 """Trajectories last U(0, π) in units of the population's spread, by so many steps at most."""
-LANES = 128
+LANES = 256
 """Chains advanced together: on CPU larger kernels are slower, and the step follows each crowd."""
 LEAST = -1e30
-"""Stands in for a log-likelihood of −inf or NaN, finite so that its multiples stay numbers."""
+"""Stands in for a log-density of −inf or NaN, finite so that its multiples stay numbers."""
 
 LogDensity = Callable[[Array], Array]
 
@@ -40,7 +40,7 @@ LogDensity = Callable[[Array], Array]
 class Population(NamedTuple):
     """Equally weighted draws z (P, d) from π₁, in random order, and what was learned on the way.
 
-    log_evidence: log ∫ b(z) L(z) dz, by the sequence of importance weights.
+    log_evidence: log ∫ t(z) dz, by the sequence of importance weights.
     step_size, covariance: of the chains, tuned to π₁.
     stages: temperatures passed.
     """
@@ -80,7 +80,7 @@ def blackjax(part: str = "blackjax") -> ModuleType:
 def temper(
     key: PRNGKey,
     log_base: LogDensity,
-    log_likelihood: LogDensity,
+    log_target: LogDensity,
     draws: Float[Array, "N d"],
     particles: int = PARTICLES,
 ) -> Population:
@@ -94,12 +94,12 @@ def temper(
     dim = draws.shape[1]
     systematic = blackjax("blackjax.smc.resampling").systematic
     dichotomy = blackjax("blackjax.smc.solver").dichotomy
-    likelihoods = partial(in_lanes, lambda z: bounded(log_likelihood(z)))
+    lifts = partial(in_lanes, lambda z: bounded(log_target(z) - log_base(z)))
 
     def raise_temperature(
         key: Array, z: Array, beta: Array, least_ess: float
     ) -> tuple[Array, Array, Array]:
-        values = likelihoods(z)
+        values = lifts(z)
 
         def excess(delta: Array) -> Array:
             return _log_ess(delta * values) - np.log(least_ess)
@@ -123,7 +123,7 @@ def temper(
         covariance = _covariance(z)
 
         def log_density(z: Array) -> Array:
-            return log_base(z) + beta * bounded(log_likelihood(z))
+            return (1 - beta) * bounded(log_base(z)) + beta * bounded(log_target(z))
 
         z, step_size, *_ = move(key_move, log_density, z, step_size, covariance, MOVES, GAIN)
         return key, z, beta, log_evidence + gain, step_size, covariance, stages + 1, False
@@ -227,9 +227,9 @@ def in_lanes(function: Callable, rows: Array | tuple) -> Array:
     return jax.lax.map(function, rows, batch_size=LANES)
 
 
-def bounded(log_likelihood: Array) -> Array:
-    """A log-likelihood with LEAST in place of −inf and NaN."""
-    return jnp.where(log_likelihood > LEAST, log_likelihood, LEAST)
+def bounded(log_density: Array) -> Array:
+    """A log-density with LEAST in place of −inf and NaN."""
+    return jnp.where(log_density > LEAST, log_density, LEAST)
 
 
 def _log_ess(log_weights: Array) -> Array:

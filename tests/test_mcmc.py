@@ -36,10 +36,10 @@ def population():
         key_prior, key_temper = jax.random.split(key)
         draws = jax.random.normal(key_prior, (mcmc.CROWD * mcmc.PARTICLES, 2))
 
-        def log_likelihood(z):
-            return jnp.where(which == 0, gaussian(z), two_modes(z))
+        def log_target(z):
+            return log_prior(z) + jnp.where(which == 0, gaussian(z), two_modes(z))
 
-        return mcmc.temper(key_temper, log_prior, log_likelihood, draws)
+        return mcmc.temper(key_temper, log_prior, log_target, draws)
 
     return run
 
@@ -75,7 +75,7 @@ def test_a_population_is_tempered_from_a_guide_along_a_curved_sheet():
         key_draw, key_temper = jax.random.split(key)
         z = jax.random.normal(key_draw, (mcmc.CROWD * 512, 2))
         draws = jnp.stack([z[:, 0], z[:, 0] ** 2 + 0.5 * z[:, 1]], axis=1)
-        return mcmc.temper(key_temper, before, lambda z: after(z) - before(z), draws, 512)
+        return mcmc.temper(key_temper, before, after, draws, 512)
 
     found = [run(jax.random.key(i)) for i in range(5)]
     z = np.concatenate([population.z for population in found])

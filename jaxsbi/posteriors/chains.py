@@ -136,22 +136,19 @@ class ChainPosterior(Posterior):
         key_draws, key_temper = jax.random.split(key)
         conditional, size = self.conditional, mcmc.CROWD * mcmc.PARTICLES
 
-        def log_likelihood(z: Array) -> Array:
-            return self.log_likelihood(z, x)
+        def log_density(z: Array) -> Array:
+            return self.log_density(z, x)
 
         if not isinstance(conditional, Guided):
             draws = self.prior.to_z(self.prior.sample(key_draws, size))
-            return mcmc.temper(key_temper, self.prior.log_prob_z, log_likelihood, draws)
+            return mcmc.temper(key_temper, self.prior.log_prob_z, log_density, draws)
 
         def log_base(z: Array) -> Array:
             return conditional.log_base(z, x)
 
-        def log_lift(z: Array) -> Array:
-            return self.log_density(z, x) - log_base(z)
-
         keys = jax.random.split(key_draws, size)
         draws = mcmc.in_lanes(lambda key: conditional.from_base(key, x), keys)
-        return mcmc.temper(key_temper, log_base, log_lift, draws, GUIDED)
+        return mcmc.temper(key_temper, log_base, log_density, draws, GUIDED)
 
     def _rows(self, key: PRNGKey, chains: int, length: int) -> mcmc.Moved:
         """Rows of chains from the population on: each leaf with an axis (length,) in front."""
