@@ -1,4 +1,4 @@
-"""The pages of docs/: their code runs, what it names exists, and the site builds without a warning."""
+"""The pages of docs/: their code runs, what it names exists, the site builds without a warning."""
 
 import ast
 import inspect
