@@ -2,7 +2,7 @@
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -13,8 +13,8 @@ import docstrings  # noqa: E402
 
 project, author, language = "jaxsbi", "jaxsbi developers", "en"
 try:
-    release = version("jaxsbi")
-except PackageNotFoundError:
+    release = metadata.version("jaxsbi")
+except metadata.PackageNotFoundError:
     release = ""
 
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
@@ -36,6 +36,7 @@ autodoc_default_options = {"members": True, "exclude-members": "tree_flatten, tr
 html_theme = "furo"
 html_title = "jaxsbi"
 html_show_sourcelink = False
+html_show_copyright = False
 
 
 def setup(app) -> None:

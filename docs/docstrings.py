@@ -24,7 +24,7 @@ def restructured(lines: list[str]) -> list[str]:
     for block in _blocks(lines):
         if all(line.startswith("    ") for line in block):
             found += ["::", "", *block, ""]
-        elif any(ITEM.match(line) for line in block):
+        elif any(_starts(block)):
             found += [*_list(block), ""]
         else:
             found += [_inline(" ".join(line.strip() for line in block)), ""]
@@ -37,11 +37,17 @@ def _blocks(lines: list[str]) -> list[list[str]]:
     return [block.split("\n") for block in re.split(r"\n{2,}", text.strip("\n")) if block]
 
 
+def _starts(block: list[str]) -> list[bool]:
+    """Which lines begin an item, "name: what it is", and not the rest of a sentence."""
+    ended = [True, *(line.endswith((".", ":", ";", ")")) for line in block[:-1])]
+    return [end and bool(ITEM.match(line)) for end, line in zip(ended, block, strict=True)]
+
+
 def _list(block: list[str]) -> list[str]:
-    """Lines of "name: text", each with its continuation; what stands before is a paragraph."""
+    """Items, each with its continuation; what stands before them is a paragraph."""
     items: list[str] = []
-    for line in block:
-        if ITEM.match(line) or not items:
+    for start, line in zip(_starts(block), block, strict=True):
+        if start or not items:
             items.append(line.strip())
         else:
             items[-1] += " " + line.strip()

@@ -58,7 +58,7 @@ def make(
          lambda f: f.p_value),
         ("predictive", "Do draws, simulated anew, behave like what was observed?",
          lambda: diagnostics.predictive(x_o, predicted, names=names),
-         lambda f: min(1.0, len(f.p_values) * float(np.min(f.p_values)), 2 * f.joint)),
+         lambda f: min(1.0, 2 * min(len(f.p_values) * float(np.min(f.p_values)), f.joint))),
         ("misspecification", "Does the observation lie where simulations of the model do?",
          lambda: diagnostics.misspecification(x_o, x, names=names),
          lambda f: float(f.p_values[0])),

@@ -109,7 +109,7 @@ def outcome(fn: Callable[..., Any], *arguments: Any) -> PyTree[jax.ShapeDtypeStr
     return _traced(fn, *arguments)[1]
 
 
-def _traced(fn: Callable[..., Any], *arguments: Any) -> tuple[Partial, PyTree]:
+def _traced(fn: Callable[..., Any], *arguments: Any) -> tuple[Partial, PyTree, bool]:
     return _walk(ByIdentity(fn), *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arguments))
 
 
@@ -122,16 +122,24 @@ LAPACK = frozenset(
 def at_once(fn: Callable[..., Any], *arguments: Any) -> int:
     """How many calls of `fn` may run at once: one per core on CPU, elsewhere one.
 
-    One too where it calls LAPACK, see `triangular`, or cannot be traced to tell.
+    One too where it calls LAPACK, see `triangular`, or cannot be traced to tell. A Partial is
+    traced anew, any other function by the walk that lifts it.
     `arguments`: such as `fn` takes; only their shapes are looked at.
     """
     if jax.default_backend() != "cpu":
         return 1
     try:
-        closed = jax.make_jaxpr(fn)(*arguments)
+        if isinstance(fn, Partial):
+            waits = _calls_lapack(jax.make_jaxpr(fn)(*arguments).jaxpr)
+        else:
+            waits = _traced(fn, *arguments)[2]
     except Exception:  # whatever it is, the call itself will tell
         return 1
-    return 1 if LAPACK & set(_primitives(closed.jaxpr)) else os.cpu_count() or 1
+    return 1 if waits else os.cpu_count() or 1
+
+
+def _calls_lapack(jaxpr: Any) -> bool:
+    return not LAPACK.isdisjoint(_primitives(jaxpr))
 
 
 def _primitives(jaxpr: Any) -> Iterator[str]:
@@ -144,14 +152,15 @@ def _primitives(jaxpr: Any) -> Iterator[str]:
 
 
 @lru_cache(maxsize=16)
-def _walk(fn: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> tuple[Partial, PyTree]:
+def _walk(fn: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> tuple[Partial, PyTree, bool]:
     closed, out = jax.make_jaxpr(fn, return_shape=True)(*shapes)
+    waits = _calls_lapack(closed.jaxpr)
     if sum(getattr(constant, "nbytes", 0) for constant in closed.consts) < LARGE:
-        return Partial(fn), out
+        return Partial(fn), out, waits
     tree = jax.tree.structure(out)
 
     def run(constants: list[Any], *arguments: Any) -> Any:
         program = jax.extend.core.jaxpr_as_fun(closed.replace(consts=constants))
         return jax.tree.unflatten(tree, program(*arguments))
 
-    return Partial(run, closed.consts), out
+    return Partial(run, closed.consts), out, waits

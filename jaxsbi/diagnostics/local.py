@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxsbi.arguments import check_count, check_key
 from jaxsbi.diagnostics.features import LEAST_ROWS, Summary, Whitened, feature_rows
-from jaxsbi.diagnostics.rows import Beside, Rows, beside, everywhere, judged_rows
+from jaxsbi.diagnostics.rows import BLOCK, Beside, Rows, beside, everywhere, judged_rows
 from jaxsbi.diagnostics.samples import squared_distances
 from jaxsbi.diagnostics.significance import CHANCE, exceedance, in_words
 from jaxsbi.diagnostics.tarp import whitened
@@ -94,8 +94,10 @@ def lc2st(
     key_rows, key_here, key_null = jax.random.split(key, 3)
     serving = everywhere(posterior)
     pairs = beside(key_rows, serving, rows, samples + 1, partial(_pairs, prior))
-    draws = serving.sample(key_here, max(1000, samples), at_x_o)[0]
-    here = _own_coordinates(prior, draws)
+    # x_o many times, as many as rows in a block, so that the program that drew beside them serves
+    copies = jax.tree.map(lambda leaf: jnp.repeat(leaf, BLOCK, axis=0), at_x_o)
+    draws = serving.sample(key_here, samples + 1, copies).reshape(-1, prior.dim)
+    here = _own_coordinates(prior, draws[: max(1000, samples)])
     signs = jax.random.rademacher(key_null, (len(place), permutations), float)
     signs = jnp.concatenate([jnp.ones((len(place), 1)), signs], axis=1)
     values = np.asarray(_statistics(jnp.asarray(pairs), jnp.asarray(place), here, signs))

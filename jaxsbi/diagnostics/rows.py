@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxsbi.algorithms.regions import Region, Restricted
@@ -120,7 +121,7 @@ def beside(
     def done(first: int) -> PyTree[np.ndarray]:
         return jax.tree.map(np.asarray, found(*block(first)))
 
-    threads = at_once(found, *block(0)) if padded > BLOCK else 1
+    threads = at_once(Partial(found), *block(0)) if padded > BLOCK else 1
     with ThreadPoolExecutor(threads) as pool:
         parts = [done(0), *pool.map(done, range(BLOCK, padded, BLOCK))]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:n], *parts)

@@ -34,7 +34,9 @@ LEVELS = np.linspace(0.02, 0.98, 49)
 def ecdf(found: Calibration, *, level: float = CHANCE) -> Figure:
     """F_n(u) − u, the ranks' distribution less the uniform one; in grey where the test keeps it.
 
-    found: of `jaxsbi.diagnostics.sbc`. The band is the Kolmogorov–Smirnov test under Holm's
+    found: of `jaxsbi.diagnostics.sbc`.
+
+    The band is the Kolmogorov–Smirnov test under Holm's
     procedure at the family-wise `level`: its half-width is the critical value at
     level / (d − rejected), the last step, so a curve that leaves it is one that is rejected.
     Above 0 on the left: θ_i lies low among the draws. A wave: the posterior is too narrow or wide.
@@ -91,7 +93,9 @@ def coverage(found: Calibration | TARP | Mapping[str, Calibration | TARP]) -> Fi
     """P(θ in its level-α region) against α; below the diagonal the posterior is too narrow.
 
     found: of `jaxsbi.diagnostics.sbc` (regions of highest density) or `tarp` (balls), or several by
-    name. Grey: the central 95 % at each level of an exact posterior's, for as many rows.
+        name.
+
+    Grey: the central 95 % at each level of an exact posterior's, for as many rows.
     """
     from scipy import stats
 

@@ -19,7 +19,9 @@ SOFT, ORANGE, GREEN = "#BBBBBB", "#E69F00", "#009E73"
 def losses(history: Ledger) -> Figure:
     """−mean log q(z | x) by epoch, training and validation, and whose weights were kept, by round.
 
-    history: a posterior's, `posterior.history`. Training losses are of weights in motion.
+    history: a posterior's, `posterior.history`.
+
+    Training losses are of weights in motion.
     """
     rounds = _rounds(history)
     with style():
@@ -41,7 +43,9 @@ def losses(history: Ledger) -> Figure:
 def ledger(history: Ledger) -> Figure:
     """By round: rows drawn, valid and used; seconds simulated, compiled and trained; the loss kept.
 
-    history: a posterior's, `posterior.history`. Rows used are those of all rounds so far.
+    history: a posterior's, `posterior.history`.
+
+    Rows used are those of all rounds so far.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -44,10 +44,12 @@ def pairs(
 ) -> Figure:
     """p(θ_i) on the diagonal, the 50, 80 and 95 % regions of p(θ_i, θ_j) above it.
 
-    samples: (n, d), d from 1 to 31 and beyond. prior: gives names, units and the range drawn, its
-    bounds, at which densities are mirrored; what it lacks, or `names`, `units` and `limits` (d, 2)
-    override, else what the samples span. truth and each of points (d,), such as {"MAP": …}, are
-    marked; paths: {"ridge": analysis.path(…) or θ (n, d)}.
+    samples: (n, d), d from 1 to 31 and beyond.
+    prior: gives names, units and, by its bounds, the range drawn, at which densities are mirrored;
+        without bounds, or without a prior, the range is that of the samples.
+    names, units, limits: (d,), (d,) and (d, 2), in place of the prior's.
+    truth, points: θ (d,) to be marked, and others by name, such as {"MAP": …}.
+    paths: θ (n, d) by name, or what `jaxsbi.analysis.path` gives.
     """
     samples = matrix("samples", samples)
     marks = marked(truth, points, samples.shape[1])
@@ -84,8 +86,9 @@ def conditional_pairs(
     """p(θ_i | all other θ) on the diagonal, the regions of p(θ_i, θ_j | all other θ) above it.
 
     theta: (d,), the values at which the others are held, such as a posterior draw; marked.
-    samples: (n, d), posterior draws, whose marginals are drawn in grey on the diagonal. Each slice
-    has `resolution` cells a parameter within limits (d, 2), by default the prior's range.
+    samples: (n, d), posterior draws, whose marginals are drawn in grey on the diagonal.
+    resolution, limits: cells of a slice along each parameter within (d, 2), by default the prior's
+        range.
     """
     prior = posterior.prior
     theta = matrix("theta", np.reshape(theta, (1, -1)), prior.dim)

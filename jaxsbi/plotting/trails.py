@@ -22,7 +22,8 @@ def paths(found: Path | Mapping[str, Path], prior: Any = None, *, limits=None) -
     """log p(θ | x), and each θ_i, along paths by name, such as a ridge and the way down from it.
 
     found: of `jaxsbi.analysis.path` and `orthogonal_path`. Lengths are in the prior's standard
-    coordinates, from each path's start. prior: gives units, and the ranges drawn.
+        coordinates, from each path's start.
+    prior: gives units, and the ranges drawn.
     """
     named = {"path": found} if isinstance(found, Path) else dict(found)
     if not named or not all(isinstance(each, Path) for each in named.values()):
