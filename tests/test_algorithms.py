@@ -15,6 +15,8 @@ from jaxsbi.algorithms import truncation
 from jaxsbi.algorithms.proposals import AtObservation, Defensive, PriorProposal, pool
 from jaxsbi.algorithms.regions import Region, Restricted
 from jaxsbi.algorithms.truncation import TruncatedPrior, log_normal_mass, truncated_normal
+from jaxsbi.collecting import new_rows
+from jaxsbi.dataset import append, empty
 
 ROUNDS, N = 3, 2000
 
@@ -96,6 +98,54 @@ def test_failures_that_depend_on_theta_leave_the_posterior_right(case):
     )  # fmt: skip
     share = np.mean(np.asarray(posterior.sample(jax.random.key(1), 40_000)) > 0.5)
     assert abs(share - exact[1]) < 0.03, share
+
+
+class Conjugate(nnx.Module):
+    """The posterior of x ~ N(z, 0.3²), exactly: N(0.92 x, 0.29²)."""
+
+    def __init__(self):
+        self.precision = nnx.Param(jnp.asarray(1 + 1 / 0.09))
+
+    def law(self, x):
+        return x / 0.09 / self.precision[...], self.precision[...] ** -0.5
+
+    def log_prob(self, z, x):
+        return jnp.sum(jax.scipy.stats.norm.logpdf(z, *self.law(x)))
+
+    def sample(self, key, x):
+        mean, sd = self.law(x)
+        return mean + sd * jax.random.normal(key, (1,))
+
+
+def test_rows_are_weighed_by_the_posterior_over_that_of_the_proposal():
+    """w = p(z)/p̃(z) · p̃(x)/p(x), known here: 1 on average, near x_o too."""
+    prior, x_o, n = jaxsbi.gaussian([0.0], sd=[1.0]), jnp.array([2.5]), 4000
+    algorithm = jaxsbi.snpe_b(defensive=0.2)
+    memory = algorithm.memory(Conjugate(), prior, x_o, 2)
+    memory, proposal = algorithm.propose(jax.random.key(0), Conjugate(), memory, prior, x_o)
+    z = jnp.concatenate([
+        jax.random.normal(jax.random.key(1), (n, 1)), pool(jax.random.key(2), proposal, n).z
+    ])  # fmt: skip
+    x = z + 0.3 * jax.random.normal(jax.random.key(3), z.shape)
+    log_proposal = jax.vmap(lambda z: jnp.logaddexp(0.0, proposal.log_ratio(z)) - jnp.log(2.0))(z)
+    rows = [new_rows(prior, prior.to_theta(part), x_, r) for r, part, x_ in (
+        (jnp.asarray(0), z[:n], x[:n]), (jnp.asarray(1), z[n:], x[n:])
+    )]  # fmt: skip
+    buffer = empty(2 * n, 1, jax.ShapeDtypeStruct((1,), x.dtype))
+    for part in rows:
+        buffer = append(buffer, part, 0.1)
+    buffer = buffer._replace(rows=buffer.rows._replace(log_proposal=log_proposal))
+    weights = np.asarray(algorithm.weights(memory, prior, buffer), float)
+    mean, sd = map(float, Conjugate().law(x_o[0]))
+    narrow = stats.norm.pdf(x[:, 0], mean, np.hypot(sd, 0.3))
+    of_x = 0.6 + 0.4 * narrow / stats.norm.pdf(x[:, 0], 0, np.hypot(1, 0.3))
+    exact = np.exp(-np.asarray(log_proposal, float)) * of_x
+    np.testing.assert_allclose(np.mean(weights / exact), 1.0, atol=0.02)
+    assert np.std(np.log(weights / exact)) < 0.3
+
+    near = np.abs(np.asarray(x)[:, 0] - 2.5) < 0.3
+    assert 0.8 < weights[near].mean() < 1.2  # near x_o a row counts as elsewhere
+    assert np.exp(-log_proposal)[near].mean() < 0.3
 
 
 BOX = jaxsbi.box([-1.0, -1.0], [1.0, 1.0])
