@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsbi
-from jaxsbi import filling, simulation, writers
+from jaxsbi import filling, writers
 
 PRIOR, KEY = campaign.PRIOR, jax.random.key(5)
 ROWS = 1300
@@ -70,7 +70,7 @@ def copy(whole, tmp_path):
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("chunk", [100, 1000, 4096])
 def test_content_depends_on_the_key_alone(chunk, threads, in_memory, tmp_path, monkeypatch):
-    monkeypatch.setattr(simulation.os, "cpu_count", lambda: threads)
+    monkeypatch.setattr(os, "cpu_count", lambda: threads)
     store = jaxsbi.simulate(KEY, noisy, PRIOR, ROWS, store=tmp_path / "a", chunk=chunk)
     assert len(store) == ROWS and store.chunk == chunk
     assert_same(store.read(), in_memory)
