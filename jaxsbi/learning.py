@@ -122,7 +122,8 @@ def learn(
         observations.as_observation("x_o", settings.x_o, scale.location, masks, algorithm.trials)
     fresh = unlearned or not settings.warm_start
     if fresh:
-        conditional = _init(key_init, settings, scale, spread(buffer.rows.z, weights > 0))
+        of_z = spread(buffer.rows.z, weights > 0) if algorithm.whitens else None
+        conditional = _init(key_init, settings, scale, of_z)
     else:
         conditional = before.conditional
     if first:
@@ -188,10 +189,10 @@ def _judge(
     return learn_validity(key, model, buffer, settings.reporter, checkpoint)
 
 
-def _init(key: PRNGKey, settings: Settings, scale: Moments, of_z: Spread) -> nnx.Module:
+def _init(key: PRNGKey, settings: Settings, scale: Moments, of_z: Spread | None) -> nnx.Module:
     """The module with fresh weights, made by one program instead of one for each of its parts."""
 
-    def init(key: PRNGKey, prior: Prior, scale: Moments, of_z: Spread) -> nnx.Module:
+    def init(key: PRNGKey, prior: Prior, scale: Moments, of_z: Spread | None) -> nnx.Module:
         return settings.algorithm.init(key, settings.estimator, prior, scale, of_z)
 
     return nnx.jit(init)(key, settings.prior, scale, of_z)

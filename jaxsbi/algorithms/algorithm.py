@@ -45,6 +45,8 @@ class Algorithm:
     """Whether `weights` or `loss` reads `log_proposal`, which is computed for such methods only."""
     models_failures: ClassVar[bool] = False
     """Whether `density` needs p(valid | z), which is learned for such methods."""
+    whitens: ClassVar[bool] = False
+    """Whether `init` reads the spread of z, which is computed for such methods only."""
     trials: ClassVar[bool] = False
     """Whether an observation is a set of iid trials, along a leading axis of x."""
     posterior: ClassVar[type[Posterior]] = DirectPosterior

@@ -90,6 +90,7 @@ class ByLikelihood(Algorithm):
     refines: ClassVar[bool] = True
     anew: ClassVar[bool] = True
     compiled: ClassVar[bool] = False
+    whitens: ClassVar[bool] = True
     trials: bool = False
 
     def begin(
