@@ -14,7 +14,7 @@ from jaxsbi.diagnostics import Calibration
 from jaxsbi.posteriors import Posterior
 
 DRAWS = 99
-"""Posterior draws of each row, of the tests that need no tails."""
+"""Posterior draws of each row, of the tests that need no tails; LC2ST sets one of them apart."""
 NEAREST = 300
 
 
@@ -54,7 +54,7 @@ def make(
          lambda f: f.p_value),
         ("lc2st", "Can a classifier tell truth from draws, for data like this?",
          lambda: diagnostics.lc2st(key_local, amortised, *from_prior, x_o=x_o, nearest=NEAREST,
-                                   samples=DRAWS),
+                                   samples=DRAWS - 1),
          lambda f: f.p_value),
         ("predictive", "Do draws, simulated anew, behave like what was observed?",
          lambda: diagnostics.predictive(x_o, predicted, names=names),

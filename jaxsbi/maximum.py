@@ -57,12 +57,13 @@ def maximise(
     ends, values = jax.vmap(ascend)(draws[best])
     z = ends[jnp.argmax(values)]
 
-    def reached(end: Array, bound: Array) -> Array:
-        there = jnp.isfinite(bound) & (jnp.abs(z - end) <= margin / 5)
-        moved = jnp.where(jnp.eye(len(z), dtype=bool) & there, bound, z)
-        return there & (jax.vmap(beyond)(moved) >= beyond(z))
-
-    return z, (reached(low, bounds[0]), reached(high, bounds[1]))
+    # the density is compiled once for z and both ends of all its coordinates
+    ends, bounds = jnp.stack([low, high]), jnp.stack(bounds)
+    there = jnp.isfinite(bounds) & (jnp.abs(z - ends) <= margin / 5)
+    moved = jnp.where(jnp.eye(len(z), dtype=bool) & there[:, None], bounds[:, None], z)
+    here, *beside = jnp.split(jax.vmap(beyond)(jnp.concatenate([z[None], *moved])), (1, 1 + len(z)))
+    at_low, at_high = there & (jnp.stack(beside) >= here)
+    return z, (at_low, at_high)
 
 
 def _root(covariance: Float[Array, "d d"]) -> Float[Array, "d d"]:

@@ -1,4 +1,4 @@
-"""Where reference data lies."""
+"""Where reference data lies, and how programs are compiled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,19 @@ def data() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _drop_programs() -> Iterator[None]:
-    """Compiled programs of a module go with it: all of them together take gigabytes."""
-    yield
-    jax.clear_caches()
+def _programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How the programs of a module are compiled; they go with it, all together take gigabytes.
+
+    Most modules compile for longer than they run: without XLA's and LLVM's costly passes, unless
+    the environment says otherwise. Simulators and modules marked `optimised` compile as for users.
+    The same holds for the processes that tests start, whose bits are compared.
+    """
+    name = "jax_disable_most_optimizations"
+    with pytest.MonkeyPatch.context() as patch:
+        if name.upper() not in os.environ:
+            simulators = request.path.parent.name == "simulators"
+            quickly = not simulators and request.node.get_closest_marker("optimised") is None
+            patch.setenv(name.upper(), str(int(quickly)))
+            jax.config.update(name, quickly)
+        yield
+        jax.clear_caches()

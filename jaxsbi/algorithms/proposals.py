@@ -164,7 +164,7 @@ class Pool(NamedTuple):
 @partial(jax.jit, static_argnames="n")
 def pool(key: PRNGKey, proposal: Proposal, n: int) -> Pool:
     """n draws by rejection, tile after tile of candidates, in the order in which they are found."""
-    tile = min(TILE, max(256, 1 << (n - 1).bit_length()))
+    tile = min(TILE, -(-n // 256) * 256)
 
     def more(state: tuple) -> tuple:
         z, found, tiles, kept = state
