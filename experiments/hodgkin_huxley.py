@@ -36,6 +36,9 @@ from jaxsbi.posteriors import Posterior
 from jaxsbi.trained import Diverged
 from simulators import hodgkin_huxley as hh
 
+MODE_RUNS = 256
+"""Neurons with the mode's parameters."""
+
 
 class Learned(NamedTuple):
     """p(θ | x) of any x under one protocol, and what later rounds for one x_o made of it."""
@@ -283,6 +286,7 @@ def validate(
         if value in (low, high)
     )
     calibration = jaxsbi.diagnostics.calibrate(keys[5], amortised, theta, x, samples=499)
+    best_predicted = jaxsbi.predict(keys[4], simulate, jnp.tile(best, (MODE_RUNS, 1)))
     from_prior = np.asarray(theta), np.asarray(x)
     return Outcome(
         observation=observation,
@@ -291,7 +295,7 @@ def validate(
         samples=samples,
         predicted=predicted,
         best=np.asarray(best),
-        best_predicted=np.asarray(jaxsbi.predict(keys[4], simulate, jnp.tile(best, (64, 1)))),
+        best_predicted=np.asarray(best_predicted),
         at_bound=at_bound,
         from_prior=from_prior,
         calibration=calibration,

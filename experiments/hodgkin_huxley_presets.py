@@ -49,8 +49,7 @@ PRESETS = {
         training=jaxsbi.Training(anneal=10, max_epochs=30),
         likelihood=jaxsbi.maf(layers=1, hidden=(16,)),
         refining=jaxsbi.Training(anneal=10, max_epochs=30),
-        calibration=50,
-        posterior_samples=50,
+        calibration=200,
     ),
     "laptop": Config(
         simulations=30_000,  # equal sizes, so that both trainings share one compilation

@@ -142,6 +142,7 @@ def temper(
     return Population(z, log_evidence, step_size, covariance, stages)
 
 
+@partial(jax.jit, static_argnames="chains")
 def begin(key: PRNGKey, population: Population, chains: int) -> Float[Array, "chains d"]:
     """Some particles of the population at random, none twice: the starts of chains."""
     return population.z[jax.random.permutation(key, population.z.shape[0])[:chains]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -58,11 +59,11 @@ class Prior:
 
     def to_z(self, theta: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
         """z(θ), (…, d). Outside the support the result has no meaning."""
-        return self._concatenate(coordinates.to_z, as_theta(theta, self.dim))
+        return _transformed(coordinates.to_z, self, as_theta(theta, self.dim))
 
     def to_theta(self, z: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
         """θ(z), (…, d): always inside the support."""
-        return self._concatenate(coordinates.to_theta, as_theta(z, self.dim, "z"))
+        return _transformed(coordinates.to_theta, self, as_theta(z, self.dim, "z"))
 
     @property
     def bounds(self) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
@@ -136,12 +137,6 @@ class Prior:
         ends = np.cumsum([c.event_shape[0] for c in self.components])[:-1]
         return jnp.split(vector, ends, axis=-1)
 
-    def _concatenate(self, transform: Any, vector: Array) -> Array:
-        parts = [
-            transform(c, v) for c, v in zip(self.components, self._split(vector), strict=False)
-        ]
-        return jnp.concatenate(parts, axis=-1)
-
     def __repr__(self) -> str:
         kinds = [type(getattr(c, "base_dist", c)).__name__ for c in self.components]
         return f"Prior({', '.join(kinds)}; {', '.join(self.names)})"
@@ -154,6 +149,13 @@ class Prior:
         prior = object.__new__(cls)
         (prior.components,), (prior.names, prior.units) = children, labels
         return prior
+
+
+@partial(jax.jit, static_argnums=0)
+def _transformed(transform: Callable[..., Array], prior: Prior, vector: Array) -> Array:
+    """transform(component, part) of each component, one after the other."""
+    parts = zip(prior.components, prior._split(vector), strict=True)
+    return jnp.concatenate([transform(component, part) for component, part in parts], axis=-1)
 
 
 def box(

@@ -135,7 +135,7 @@ def start(params: PyTree[Array], training: Training, rung: int = 0) -> Descent:
     return Descent(
         params=params,
         average=params,
-        optimizer=training.optimizer.init(params),
+        optimizer=jax.jit(training.optimizer.init)(params),
         step=jnp.zeros((), jnp.int32),
         rung=jnp.asarray(rung, jnp.int32),
         best=params,

@@ -30,15 +30,19 @@ def _programs(request: pytest.FixtureRequest) -> Iterator[None]:
     """How the programs of a module are compiled; they go with it, all together take gigabytes.
 
     Most modules compile for longer than they run: without XLA's and LLVM's costly passes, unless
-    the environment says otherwise. Simulators and modules marked `optimised` compile as for users.
-    The same holds for the processes that tests start, whose bits are compared.
+    the environment says otherwise. Simulators, modules marked `optimised` and those of which slow
+    tests are to run compile as for users. The same holds for the processes that tests start, whose
+    bits are compared.
     """
     name = "jax_disable_most_optimizations"
     with pytest.MonkeyPatch.context() as patch:
         if name.upper() not in os.environ:
-            simulators = request.path.parent.name == "simulators"
-            quickly = not simulators and request.node.get_closest_marker("optimised") is None
-            patch.setenv(name.upper(), str(int(quickly)))
-            jax.config.update(name, quickly)
+            runs_long = request.path.parent.name == "simulators" or any(
+                item.get_closest_marker("optimised") or item.get_closest_marker("slow")
+                for item in request.session.items
+                if item.path == request.path
+            )
+            patch.setenv(name.upper(), str(int(not runs_long)))
+            jax.config.update(name, not runs_long)
         yield
         jax.clear_caches()

@@ -13,7 +13,6 @@ from jaxtyping import Array, Float
 
 from jaxsbi.arguments import check_count, check_key
 from jaxsbi.posteriors.posterior import Posterior
-from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
 
 SAMPLE_TILE = 4096
@@ -29,7 +28,7 @@ class DirectPosterior(Posterior):
     def sample(self, key: PRNGKey, n: int, x: Data | None = None) -> Float[Array, "*b n d"]:
         """θ_i ~ p(θ | x), i < n: (n, d), or (b, n, d) for a batch. Row i depends on (key, i)."""
         tiles = self._tiles(_draws, key, n, x)
-        return _to_theta(self.prior, jnp.concatenate(tiles, axis=-2)[..., :n, :])
+        return self.prior.to_theta(jnp.concatenate(tiles, axis=-2)[..., :n, :])
 
     def sample_and_log_prob(
         self, key: PRNGKey, n: int, x: Data | None = None
@@ -59,9 +58,6 @@ class DirectPosterior(Posterior):
     def starts(self, key: PRNGKey, x: Data) -> Float[Array, "s d"]:
         """z ~ q(z | x)."""
         return _draws(self.bare, STARTS, False, key, x, jnp.asarray(0))
-
-
-_to_theta = jax.jit(Prior.to_theta)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
