@@ -173,6 +173,14 @@ def test_a_point_mass_and_two_samples_are_drawn():
         plotting.marginals(s)
 
 
+def test_marks_at_a_limit_are_whole_and_those_beyond_it_out_of_sight():
+    points = {"at it": [1.0, 0.5], "beyond": [2.0, 0.5]}
+    figure = plotting.pairs(TWO, limits=[(0, 1), (0, 1)], points=points)
+    corner, pair, _ = figure.axes
+    assert [line.get_clip_on() for line in corner.lines[-2:]] == [False, True]
+    assert [line.get_clip_on() for line in pair.lines[-2:]] == [False, True]
+
+
 def test_without_bounds_the_range_is_that_of_samples_and_marks():
     prior = jaxsbi.gaussian([0.0, 0.0], sd=[1.0, 1.0])
     figure = plotting.pairs(RNG.normal(size=(500, 2)), prior, truth=[9.0, 0.0])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from jaxsbi.plotting.canvas import PAGE, TALL, figure_of, inches, label, short
 from jaxsbi.plotting.parameters import Axes
 
@@ -86,6 +88,12 @@ def triangle(of: Axes) -> tuple[Figure, dict[tuple[int, int], axes.Axes]]:
                 _ends(axis, of.limits[i])
                 axis.set_xlabel(label(of.names[i], of.units[i], "\n"), fontsize=7, labelpad=1)
     return figure, panels
+
+
+def mark_size(axis: axes.Axes) -> float:
+    """Points across of a mark in a panel of a triangle: smaller where panels are."""
+    inches_wide = axis.get_position().width * axis.figure.get_figwidth()
+    return float(np.clip(5 * inches_wide, 1.3, 4))
 
 
 def triangle_legend(figure: Figure, handles: list, d: int) -> None:

@@ -35,10 +35,12 @@ def mark_handles(marks: Mapping[str, np.ndarray], lines_only: bool = False) -> l
 
 def mark_lines(axis, marks: Mapping[str, np.ndarray], index: int, width: float = 0.9) -> None:
     for (colour, _, dashes), mark in zip(_looks(marks), marks.values(), strict=True):
-        axis.axvline(mark[index], color=colour, lw=width, ls=dashes, zorder=2.5)
+        cut = not within(mark[index], axis.get_xlim())
+        axis.axvline(mark[index], color=colour, lw=width, ls=dashes, clip_on=cut, zorder=2.5)
 
 
 def mark_points(axis, marks: Mapping[str, np.ndarray], indices, size: float) -> None:
+    view = axis.get_xlim(), axis.get_ylim()
     for (colour, marker, _), mark in zip(_looks(marks), marks.values(), strict=True):
         axis.plot(
             *(mark[k] for k in indices),
@@ -46,10 +48,16 @@ def mark_points(axis, marks: Mapping[str, np.ndarray], indices, size: float) -> 
             color=colour,
             ms=size,
             mec="white",
-            mew=0.1 * size,
-            clip_on=False,
+            mew=max(0.1 * size, 0.25),
+            clip_on=not all(within(mark[k], v) for k, v in zip(indices, view, strict=True)),
             zorder=5,
         )
+
+
+def within(value: float, limits: tuple[float, float]) -> bool:
+    """Whether a mark is seen there: at a limit as well, and then whole, not the half inside."""
+    slack = 1e-6 * (limits[1] - limits[0])
+    return limits[0] - slack <= value <= limits[1] + slack
 
 
 def trail_handles(trails: Mapping[str, np.ndarray]) -> list:

@@ -10,12 +10,13 @@ import numpy as np
 
 from jaxsbi.analysis import condition
 from jaxsbi.plotting import panels
-from jaxsbi.plotting.canvas import label, line, patch, style
+from jaxsbi.plotting.canvas import BLUE, label, line, patch, style
 from jaxsbi.plotting.densities import edged
 from jaxsbi.plotting.layouts import (
     MANY,
     grid,
     legend_above,
+    mark_size,
     small,
     ticks,
     triangle,
@@ -61,13 +62,13 @@ def pairs(
         figure, axes = triangle(of)
         for (i, j), axis in axes.items():
             if i == j:
-                panels.mark_lines(axis, marks, i, 0.5 if many else 0.9)
                 peak = panels.marginal(axis, samples[:, i], of.limits[i])
+                panels.mark_lines(axis, marks, i, 0.5 if many else 0.9)
                 axis.set_ylim(0, 1.08 * peak if peak > 0 else 1)
             else:
                 panels.regions(axis, samples[:, [j, i]], of.limits[j], of.limits[i], many)
-                panels.mark_trails(axis, trails, (j, i), 1.5 if many else 4)
-                panels.mark_points(axis, marks, (j, i), 1.2 if many else 4)
+                panels.mark_trails(axis, trails, (j, i), mark_size(axis))
+                panels.mark_points(axis, marks, (j, i), mark_size(axis))
         handles = panels.region_handles() if d > 1 else []
         handles += panels.mark_handles(marks, lines_only=d == 1)
         triangle_legend(figure, handles + (panels.trail_handles(trails) if d > 1 else []), d)
@@ -116,9 +117,10 @@ def conditional_pairs(
                 found = cut(j, i)
                 within = of.limits[j], of.limits[i]
                 panels.surface(axis, *edged(*found.axes, found.density.T, *within), *within, many)
-                panels.mark_points(axis, {"θ": theta[0]}, (j, i), 1.2 if many else 4)
+                panels.mark_points(axis, {"θ": theta[0]}, (j, i), mark_size(axis))
         handles = panels.region_handles() if of.dim > 1 else []
         handles += panels.mark_handles({"held at": theta[0]}, lines_only=of.dim == 1)
+        handles += [line(BLUE, "conditional")]
         handles += [] if samples is None else [line(PRIOR, "marginal")]
         triangle_legend(figure, handles, of.dim)
     return figure
