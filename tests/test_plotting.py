@@ -164,7 +164,11 @@ def test_undefined_and_constant_features_are_drawn_and_named():
         np.array([np.nan, 1.0, 0.0]), simulated, names=["a", "b", "c"], units=["", "mV", ""]
     )
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles == ["observed: undefined, 100 % undefined", "", "20 % undefined"]
+    assert titles == [
+        "observed: undefined\nsimulated: 100 % undefined",
+        "",
+        "simulated: 20 % undefined",
+    ]
 
 
 def test_a_point_mass_and_two_samples_are_drawn():

@@ -47,9 +47,9 @@ def legend_above(figure: Figure, handles: list) -> None:
 
 
 def ticks(axis, count: int) -> None:
-    """Few along x, and labels in the size of so many panels."""
+    """Few along x, of few digits, and labels in the size of so many panels."""
     size = small(count)
-    axis.locator_params(axis="x", nbins=4 if size > 7 else 3)
+    axis.locator_params(axis="x", nbins=4 if size > 7 else 3, steps=[1, 2, 5, 10])
     axis.tick_params(labelsize=min(7.0, size))
 
 

@@ -138,9 +138,10 @@ def predicted(axis, observed: float, simulated: Sequence[float], size: float = 6
         top = counts.max()
         axis.plot([low, high], [-0.07 * top] * 2, color=BLUE, lw=2.5, solid_capstyle="butt")
         axis.set_ylim(-0.14 * top, 1.05 * top)
+        axis.locator_params(axis="x", integer=bool(whole))
     if np.isfinite(observed):
         axis.axvline(observed, color=RED, lw=1.2)
     notes = [] if np.isfinite(observed) else ["observed: undefined"]
     if undefined > 0:
-        notes.append(f"{100 * undefined:.3g} % undefined")
-    axis.set_title(", ".join(notes), fontsize=size, color=INK, pad=2)
+        notes.append(f"simulated: {100 * undefined:.3g} % undefined")
+    axis.set_title("\n".join(notes), fontsize=size, color=INK, pad=2)
