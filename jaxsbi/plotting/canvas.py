@@ -106,3 +106,13 @@ def line(colour: str, text: str, width: float = 1.0, marker: str | None = None, 
     return Line2D(
         [], [], color=colour, label=text, lw=width, ls=dashes, marker=marker, mec="white", mew=0.4
     )
+
+
+def line_on(ground: str, *of):
+    """A line for legends, as it looks on that colour."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    handle = line(*of)
+    handle.set_path_effects([Stroke(linewidth=5, foreground=ground), Normal()])
+    handle.set_solid_capstyle("butt")
+    return handle

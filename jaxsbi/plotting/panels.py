@@ -118,8 +118,9 @@ def surface(axis, x, y, p, x_limits, y_limits, coarse: bool = False) -> None:
     axis.set_ylim(*y_limits)
 
 
-def region_handles() -> list:
-    return [patch(t, f"{100 * m:g} %") for t, m in zip(TINTS[::-1], MASSES[::-1], strict=True)]
+def region_handles(words: str = "{:g} % region") -> list:
+    shades = zip(TINTS[::-1], MASSES[::-1], strict=True)
+    return [patch(tint, words.format(100 * mass)) for tint, mass in shades]
 
 
 def predicted(axis, observed: float, simulated: Sequence[float], size: float = 6.5) -> None:
