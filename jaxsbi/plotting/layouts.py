@@ -32,6 +32,15 @@ def grid(count: int, height: float, sharey: bool = False) -> tuple[Figure, list[
     return figure, list(panels[:count])
 
 
+def name_axes(figure: Figure, panels: list[axes.Axes], x: str, y: str = "") -> None:
+    """What all panels share along x and along y: beside them, or at the axes of a single one."""
+    if len(panels) == 1:
+        panels[0].set(xlabel=x, ylabel=y)
+    else:
+        figure.supxlabel(x, fontsize=8)
+        figure.supylabel(y, fontsize=8)
+
+
 def small(count: int) -> float:
     """Points of the labels of so many panels."""
     return 8.0 if count <= FEW else 6.0
