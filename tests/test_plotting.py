@@ -1,6 +1,5 @@
 """Figures: regions hold the mass they name, thinning keeps every spike, nothing is cut off."""
 
-import re
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -248,10 +247,27 @@ def test_importing_the_module_does_not_import_matplotlib():
 
 
 def test_a_users_settings_do_not_change_the_figures():
+    """Neither when they are made nor when the user saves them."""
     import matplotlib
 
-    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
-        axis = FIGURES["coverage"]().axes[0]
-        assert axis.xaxis.label.get_size() == 8
+    def picture(figure):
+        agg = FigureCanvasAgg(figure)
+        agg.draw()
+        return np.asarray(agg.buffer_rgba())
+
+    named = {name: pictures.calibration(2) for name in ("g_Na", "tau_max")}
+    plain = picture(plotting.coverage(named))
+    theirs = {"font.size": 30, "axes.facecolor": "black", "mathtext.default": "it"}
+    with matplotlib.rc_context(theirs | {"axes.prop_cycle": matplotlib.cycler(color="rgb")}):
+        figure = plotting.coverage(named)
+        assert figure.axes[0].xaxis.label.get_size() == 8
+        assert figure.axes[0].get_xlabel() == "nominal level"
+        np.testing.assert_array_equal(picture(figure), plain)
         assert matplotlib.rcParams["font.size"] == 30
-    assert re.fullmatch(r"nominal level", axis.get_xlabel())
+
+
+def test_curves_of_many_are_told_apart():
+    """By colour or by dashes, as many as there are parameters of a circuit's cell and more."""
+    found = pictures.calibration(2)
+    lines = plotting.coverage({f"c{i}": found for i in range(28)}).axes[0].lines[1:]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 28

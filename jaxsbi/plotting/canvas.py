@@ -42,7 +42,11 @@ def _page() -> type[Figure]:
     from matplotlib.figure import Figure
 
     class Page(Figure):
-        """A figure that a notebook shows without pyplot."""
+        """A figure that a notebook shows without pyplot, drawn in the style sheet by whomever."""
+
+        def draw(self, renderer) -> None:
+            with style():
+                super().draw(renderer)
 
         def _repr_png_(self) -> bytes:
             with style(), io.BytesIO() as png:
