@@ -1,6 +1,5 @@
 """Figures: regions hold the mass they name, thinning keeps every spike, nothing is cut off."""
 
-import re
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -164,13 +163,25 @@ def test_undefined_and_constant_features_are_drawn_and_named():
         np.array([np.nan, 1.0, 0.0]), simulated, names=["a", "b", "c"], units=["", "mV", ""]
     )
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles == ["observed: undefined, 100 % undefined", "", "20 % undefined"]
+    assert titles == [
+        "observed: undefined\nsimulated: 100 % undefined",
+        "",
+        "simulated: 20 % undefined",
+    ]
 
 
 def test_a_point_mass_and_two_samples_are_drawn():
     for s in (np.ones((100, 2)), RNG.normal(size=(2, 2))):
         plotting.pairs(s, names=["a", "b"], limits=[(-3, 3)] * 2)
         plotting.marginals(s)
+
+
+def test_marks_at_a_limit_are_whole_and_those_beyond_it_out_of_sight():
+    points = {"at it": [1.0, 0.5], "beyond": [2.0, 0.5]}
+    figure = plotting.pairs(TWO, limits=[(0, 1), (0, 1)], points=points)
+    corner, pair, _ = figure.axes
+    assert [line.get_clip_on() for line in corner.lines[-2:]] == [False, True]
+    assert [line.get_clip_on() for line in pair.lines[-2:]] == [False, True]
 
 
 def test_without_bounds_the_range_is_that_of_samples_and_marks():
@@ -236,10 +247,27 @@ def test_importing_the_module_does_not_import_matplotlib():
 
 
 def test_a_users_settings_do_not_change_the_figures():
+    """Neither when they are made nor when the user saves them."""
     import matplotlib
 
-    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
-        axis = FIGURES["coverage"]().axes[0]
-        assert axis.xaxis.label.get_size() == 8
+    def picture(figure):
+        agg = FigureCanvasAgg(figure)
+        agg.draw()
+        return np.asarray(agg.buffer_rgba())
+
+    named = {name: pictures.calibration(2) for name in ("g_Na", "tau_max")}
+    plain = picture(plotting.coverage(named))
+    theirs = {"font.size": 30, "axes.facecolor": "black", "mathtext.default": "it"}
+    with matplotlib.rc_context(theirs | {"axes.prop_cycle": matplotlib.cycler(color="rgb")}):
+        figure = plotting.coverage(named)
+        assert figure.axes[0].xaxis.label.get_size() == 8
+        assert figure.axes[0].get_xlabel() == "nominal level"
+        np.testing.assert_array_equal(picture(figure), plain)
         assert matplotlib.rcParams["font.size"] == 30
-    assert re.fullmatch(r"nominal level", axis.get_xlabel())
+
+
+def test_curves_of_many_are_told_apart():
+    """By colour or by dashes, as many as there are parameters of a circuit's cell and more."""
+    found = pictures.calibration(2)
+    lines = plotting.coverage({f"c{i}": found for i in range(28)}).axes[0].lines[1:]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 28

@@ -42,7 +42,11 @@ def _page() -> type[Figure]:
     from matplotlib.figure import Figure
 
     class Page(Figure):
-        """A figure that a notebook shows without pyplot."""
+        """A figure that a notebook shows without pyplot, drawn in the style sheet by whomever."""
+
+        def draw(self, renderer) -> None:
+            with style():
+                super().draw(renderer)
 
         def _repr_png_(self) -> bytes:
             with style(), io.BytesIO() as png:
@@ -106,3 +110,13 @@ def line(colour: str, text: str, width: float = 1.0, marker: str | None = None, 
     return Line2D(
         [], [], color=colour, label=text, lw=width, ls=dashes, marker=marker, mec="white", mew=0.4
     )
+
+
+def line_on(ground: str, *of):
+    """A line for legends, as it looks on that colour."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    handle = line(*of)
+    handle.set_path_effects([Stroke(linewidth=5, foreground=ground), Normal()])
+    handle.set_solid_capstyle("butt")
+    return handle

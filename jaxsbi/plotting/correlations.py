@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxsbi.analysis import Correlations
-from jaxsbi.plotting.canvas import PAGE, figure_of, inches, style, symbols
+from jaxsbi.plotting.canvas import GREY, PAGE, figure_of, inches, style, symbols
 from jaxsbi.plotting.parameters import texts
 
 if TYPE_CHECKING:
@@ -51,22 +51,24 @@ def correlations(
             axis.set_yticks(range(d), said if k == 0 else [""] * d, fontsize=size)
             axis.tick_params(length=0, pad=2)
             axis.set_title(titles[k], pad=4)
-        colours = figure.colorbar(image, cax=place(width - bar + 0.1, 0.1), ticks=[-1, 0, 1])
-        colours.ax.set_yticklabels(["−1", "0", "1"])
-        colours.set_label("correlation", labelpad=-2)
+        colours = figure.colorbar(
+            image, cax=place(width - bar + 0.1, 0.1), ticks=[-1, -0.5, 0, 0.5, 1]
+        )
+        colours.ax.set_yticklabels(["−1", "−½", "0", "½", "1"])
+        colours.set_label("correlation", labelpad=0)
         colours.outline.set_linewidth(0.4)
     return figure
 
 
 def _matrix(axis, values: np.ndarray, d: int):
     shown = np.where(np.eye(d, dtype=bool), np.nan, values)
-    axis.set_facecolor("#E6E6E6")
+    axis.set_facecolor(GREY)
     image = axis.imshow(shown, cmap=COLOURS, vmin=-1, vmax=1, aspect="auto")
     for spine in axis.spines.values():
         spine.set(visible=True, linewidth=0.4, color="#999999")
     if d <= NUMBERED:
         for i, j in np.argwhere(np.isfinite(shown)):
             ink = "white" if abs(shown[i, j]) > 0.65 else "black"
-            text = f"{shown[i, j]:.2f}".replace("-", "−")
+            text = f"{shown[i, j]:z.2f}".replace("-", "−")
             axis.text(j, i, text, ha="center", va="center", fontsize=6, color=ink)
     return image

@@ -8,12 +8,12 @@ import numpy as np
 
 from jaxsbi.ledger import Ledger
 from jaxsbi.plotting.canvas import BLUE, INK, PAGE, RED, figure_of, style
-from jaxsbi.plotting.layouts import grid, legend_above
+from jaxsbi.plotting.layouts import grid, legend_above, name_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SOFT, ORANGE, GREEN = "#BBBBBB", "#E69F00", "#009E73"
+SOFT, ORANGE = "#BBBBBB", "#E69F00"
 
 
 def losses(history: Ledger) -> Figure:
@@ -28,14 +28,16 @@ def losses(history: Ledger) -> Figure:
         figure, axes = grid(len(rounds), 1.75)
         for number, (axis, r) in enumerate(zip(axes, rounds, strict=True), start=1):
             train, valid = (np.asarray(v) for v in (r.training_losses, r.validation_losses))
-            axis.plot(np.arange(1, train.size + 1), train, color=BLUE, label="training")
+            axis.plot(
+                np.arange(1, train.size + 1), train, "--", color=BLUE, lw=0.8, label="training"
+            )
             axis.plot(np.arange(1, valid.size + 1), valid, color=RED, label="validation")
             axis.plot(r.best_epoch + 1, r.best_loss, "o", color=INK, ms=3.5, label="kept", zorder=3)
             axis.set_ylim(*_limits(train, valid))
             axis.locator_params(axis="x", nbins=4, integer=True)
+            axis.locator_params(axis="y", nbins=5)
             axis.set_title(f"round {number}" if len(rounds) > 1 else "")
-        figure.supxlabel("epoch", fontsize=8)
-        figure.supylabel("loss [nats]", fontsize=8)
+        name_axes(figure, axes, "epoch", "loss [nats]")
         legend_above(figure, axes[-1].get_legend_handles_labels()[0])
     return figure
 
@@ -62,7 +64,7 @@ def ledger(history: Ledger) -> Figure:
         for k, (name, colour) in enumerate((("drawn", SOFT), ("valid", BLUE), ("used", INK))):
             rows.bar(number + 0.27 * (k - 1), column(name), 0.25, color=colour, label=name)
         top = np.zeros(len(rounds))
-        for name, colour in (("simulate", BLUE), ("compile", SOFT), ("train", ORANGE)):
+        for name, colour in (("simulate", BLUE), ("compile", INK), ("train", ORANGE)):
             spent = column(f"{name}_seconds")
             seconds.bar(number, spent, 0.6, bottom=top, color=colour, label=name)
             top = top + spent

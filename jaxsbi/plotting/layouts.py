@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from jaxsbi.plotting.canvas import PAGE, TALL, figure_of, inches, label, short
 from jaxsbi.plotting.parameters import Axes
 
@@ -30,6 +32,15 @@ def grid(count: int, height: float, sharey: bool = False) -> tuple[Figure, list[
     return figure, list(panels[:count])
 
 
+def name_axes(figure: Figure, panels: list[axes.Axes], x: str, y: str = "") -> None:
+    """What all panels share along x and along y: beside them, or at the axes of a single one."""
+    if len(panels) == 1:
+        panels[0].set(xlabel=x, ylabel=y)
+    else:
+        figure.supxlabel(x, fontsize=8)
+        figure.supylabel(y, fontsize=8)
+
+
 def small(count: int) -> float:
     """Points of the labels of so many panels."""
     return 8.0 if count <= FEW else 6.0
@@ -45,9 +56,9 @@ def legend_above(figure: Figure, handles: list) -> None:
 
 
 def ticks(axis, count: int) -> None:
-    """Few along x, and labels in the size of so many panels."""
+    """Few along x, of few digits, and labels in the size of so many panels."""
     size = small(count)
-    axis.locator_params(axis="x", nbins=4 if size > 7 else 3)
+    axis.locator_params(axis="x", nbins=4 if size > 7 else 3, steps=[1, 2, 5, 10])
     axis.tick_params(labelsize=min(7.0, size))
 
 
@@ -86,6 +97,12 @@ def triangle(of: Axes) -> tuple[Figure, dict[tuple[int, int], axes.Axes]]:
                 _ends(axis, of.limits[i])
                 axis.set_xlabel(label(of.names[i], of.units[i], "\n"), fontsize=7, labelpad=1)
     return figure, panels
+
+
+def mark_size(axis: axes.Axes) -> float:
+    """Points across of a mark in a panel of a triangle: smaller where panels are."""
+    inches_wide = axis.get_position().width * axis.figure.get_figwidth()
+    return float(np.clip(5 * inches_wide, 1.3, 4))
 
 
 def triangle_legend(figure: Figure, handles: list, d: int) -> None:

@@ -35,10 +35,12 @@ def mark_handles(marks: Mapping[str, np.ndarray], lines_only: bool = False) -> l
 
 def mark_lines(axis, marks: Mapping[str, np.ndarray], index: int, width: float = 0.9) -> None:
     for (colour, _, dashes), mark in zip(_looks(marks), marks.values(), strict=True):
-        axis.axvline(mark[index], color=colour, lw=width, ls=dashes, zorder=2.5)
+        cut = not within(mark[index], axis.get_xlim())
+        axis.axvline(mark[index], color=colour, lw=width, ls=dashes, clip_on=cut, zorder=2.5)
 
 
 def mark_points(axis, marks: Mapping[str, np.ndarray], indices, size: float) -> None:
+    view = axis.get_xlim(), axis.get_ylim()
     for (colour, marker, _), mark in zip(_looks(marks), marks.values(), strict=True):
         axis.plot(
             *(mark[k] for k in indices),
@@ -46,10 +48,16 @@ def mark_points(axis, marks: Mapping[str, np.ndarray], indices, size: float) -> 
             color=colour,
             ms=size,
             mec="white",
-            mew=0.1 * size,
-            clip_on=False,
+            mew=max(0.1 * size, 0.25),
+            clip_on=not all(within(mark[k], v) for k, v in zip(indices, view, strict=True)),
             zorder=5,
         )
+
+
+def within(value: float, limits: tuple[float, float]) -> bool:
+    """Whether a mark is seen there: at a limit as well, and then whole, not the half inside."""
+    slack = 1e-6 * (limits[1] - limits[0])
+    return limits[0] - slack <= value <= limits[1] + slack
 
 
 def trail_handles(trails: Mapping[str, np.ndarray]) -> list:
@@ -110,8 +118,9 @@ def surface(axis, x, y, p, x_limits, y_limits, coarse: bool = False) -> None:
     axis.set_ylim(*y_limits)
 
 
-def region_handles() -> list:
-    return [patch(t, f"{100 * m:g} %") for t, m in zip(TINTS[::-1], MASSES[::-1], strict=True)]
+def region_handles(words: str = "{:g} % region") -> list:
+    shades = zip(TINTS[::-1], MASSES[::-1], strict=True)
+    return [patch(tint, words.format(100 * mass)) for tint, mass in shades]
 
 
 def predicted(axis, observed: float, simulated: Sequence[float], size: float = 6.5) -> None:
@@ -130,9 +139,10 @@ def predicted(axis, observed: float, simulated: Sequence[float], size: float = 6
         top = counts.max()
         axis.plot([low, high], [-0.07 * top] * 2, color=BLUE, lw=2.5, solid_capstyle="butt")
         axis.set_ylim(-0.14 * top, 1.05 * top)
+        axis.locator_params(axis="x", integer=bool(whole))
     if np.isfinite(observed):
         axis.axvline(observed, color=RED, lw=1.2)
     notes = [] if np.isfinite(observed) else ["observed: undefined"]
     if undefined > 0:
-        notes.append(f"{100 * undefined:.3g} % undefined")
-    axis.set_title(", ".join(notes), fontsize=size, color=INK, pad=2)
+        notes.append(f"simulated: {100 * undefined:.3g} % undefined")
+    axis.set_title("\n".join(notes), fontsize=size, color=INK, pad=2)

@@ -10,12 +10,13 @@ import numpy as np
 
 from jaxsbi.analysis import condition
 from jaxsbi.plotting import panels
-from jaxsbi.plotting.canvas import label, line, patch, style
+from jaxsbi.plotting.canvas import BLUE, label, line, patch, style
 from jaxsbi.plotting.densities import edged
 from jaxsbi.plotting.layouts import (
     MANY,
     grid,
     legend_above,
+    mark_size,
     small,
     ticks,
     triangle,
@@ -61,13 +62,13 @@ def pairs(
         figure, axes = triangle(of)
         for (i, j), axis in axes.items():
             if i == j:
-                panels.mark_lines(axis, marks, i, 0.5 if many else 0.9)
                 peak = panels.marginal(axis, samples[:, i], of.limits[i])
+                panels.mark_lines(axis, marks, i, 0.5 if many else 0.9)
                 axis.set_ylim(0, 1.08 * peak if peak > 0 else 1)
             else:
                 panels.regions(axis, samples[:, [j, i]], of.limits[j], of.limits[i], many)
-                panels.mark_trails(axis, trails, (j, i), 1.5 if many else 4)
-                panels.mark_points(axis, marks, (j, i), 1.2 if many else 4)
+                panels.mark_trails(axis, trails, (j, i), mark_size(axis))
+                panels.mark_points(axis, marks, (j, i), mark_size(axis))
         handles = panels.region_handles() if d > 1 else []
         handles += panels.mark_handles(marks, lines_only=d == 1)
         triangle_legend(figure, handles + (panels.trail_handles(trails) if d > 1 else []), d)
@@ -116,9 +117,10 @@ def conditional_pairs(
                 found = cut(j, i)
                 within = of.limits[j], of.limits[i]
                 panels.surface(axis, *edged(*found.axes, found.density.T, *within), *within, many)
-                panels.mark_points(axis, {"θ": theta[0]}, (j, i), 1.2 if many else 4)
+                panels.mark_points(axis, {"θ": theta[0]}, (j, i), mark_size(axis))
         handles = panels.region_handles() if of.dim > 1 else []
         handles += panels.mark_handles({"held at": theta[0]}, lines_only=of.dim == 1)
+        handles += [line(BLUE, "conditional")]
         handles += [] if samples is None else [line(PRIOR, "marginal")]
         triangle_legend(figure, handles, of.dim)
     return figure
@@ -141,12 +143,12 @@ def marginals(
     samples = matrix("samples", samples)
     marks = marked(truth, points, samples.shape[1])
     of = axes_of(prior, names, units, limits, samples, *(m[None] for m in marks.values()))
-    before = None if prior is None else prior.sample(jax.random.key(0), PRIOR_DRAWS)
+    before = None if prior is None else _spread(prior)
     with style():
         figure, axes = grid(of.dim, 1.25)
         for i, axis in enumerate(axes):
             if before is not None:
-                panels.marginal(axis, np.asarray(before[:, i], float), of.limits[i], PRIOR, None)
+                panels.marginal(axis, before[:, i], of.limits[i], PRIOR, None)
             panels.marginal(axis, samples[:, i], of.limits[i])
             panels.mark_lines(axis, marks, i)
             axis.set_xlabel(label(of.names[i], of.units[i]), fontsize=small(of.dim))
@@ -158,3 +160,13 @@ def marginals(
         handles += panels.mark_handles(marks, lines_only=True)
         legend_above(figure, handles)
     return figure
+
+
+def _spread(prior: Any) -> np.ndarray:
+    """Draws (n, d) of the prior, evenly spread where it has quantiles: a curve without ripples."""
+    from scipy import stats
+
+    if not getattr(prior, "gaussian", False):
+        return np.asarray(prior.sample(jax.random.key(0), PRIOR_DRAWS), float)
+    shares = stats.qmc.LatinHypercube(prior.dim, rng=0).random(PRIOR_DRAWS)
+    return np.asarray(prior.to_theta(stats.norm.ppf(shares)), float)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxsbi.analysis import Path
-from jaxsbi.plotting.canvas import INK, line, style
-from jaxsbi.plotting.layouts import grid, legend_above, small, ticks, titled
+from jaxsbi.plotting.canvas import line, style
+from jaxsbi.plotting.layouts import grid, legend_above, name_axes, small, ticks, titled
+from jaxsbi.plotting.panels import within
 from jaxsbi.plotting.parameters import axes_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+LOOKS = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 
 
 def paths(found: Path | Mapping[str, Path], prior: Any = None, *, limits=None) -> Figure:
@@ -35,21 +36,22 @@ def paths(found: Path | Mapping[str, Path], prior: Any = None, *, limits=None) -
     with style():
         figure, axes = grid(1 + of.dim, 1.3)
         size = small(1 + of.dim)
-        axes[0].set_title("log p(θ | x) − max", fontsize=size, color=INK, pad=3)
+        titled(axes[0], "log p(θ | x) − max", "nats", 1 + of.dim)
         for i, axis in enumerate(axes[1:]):
             titled(axis, of.names[i], of.units[i], 1 + of.dim)
             axis.set_ylim(*of.limits[i])
-        for each, colour in zip(named.values(), COLOURS * len(named), strict=False):
+        looks = LOOKS * len(named)
+        for each, (colour, dashes) in zip(named.values(), looks, strict=False):
             steps = np.linalg.norm(np.diff(each.u, axis=0), axis=1)
             length = np.concatenate([[0.0], np.cumsum(steps)])
             for axis, values in zip(axes, [each.log_prob - peak, *each.theta.T], strict=True):
-                axis.plot(length, values, color=colour)
-                axis.plot(length[-1], values[-1], "o", color=colour, ms=2.5)
+                axis.plot(length, values, dashes, color=colour)
+                cut = not within(values[-1], axis.get_ylim())
+                axis.plot(length[-1], values[-1], "o", color=colour, ms=2.5, clip_on=cut)
         for axis in axes:
             axis.locator_params(axis="y", nbins=4 if size > 7 else 3)
             ticks(axis, 1 + of.dim)
-        figure.supxlabel("length in standard coordinates", fontsize=8)
-        legend_above(
-            figure, [line(c, name) for c, name in zip(COLOURS * len(named), named, strict=False)]
-        )
+        name_axes(figure, axes, "length in standard coordinates; a dot where the path ends")
+        handles = (line(c, name, dashes=s) for name, (c, s) in zip(named, looks, strict=False))
+        legend_above(figure, list(handles))
     return figure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxsbi.plotting.canvas import BLUE, INK, PAGE, RED, figure_of, label, line, style
+from jaxsbi.plotting.canvas import BLUE, INK, PAGE, RED, figure_of, label, line, line_on, style
 from jaxsbi.plotting.densities import thin
 from jaxsbi.plotting.layouts import legend_above
 from jaxsbi.plotting.panels import MASSES, TINTS, region_handles
@@ -33,7 +33,7 @@ def traces(
     time (n,); observed (n,); simulated {label: (n,)}; current (n,), drawn below.
     """
     time = np.asarray(time, float)
-    rows = {} if observed is None else {observed_label: (np.asarray(observed, float), INK)}
+    rows = {} if observed is None else {observed_label: (np.asarray(observed, float), RED)}
     rows |= {name: (np.asarray(v, float), BLUE) for name, v in simulated.items()}
     lines = [v for v, _ in rows.values()] + ([] if current is None else [np.asarray(current)])
     if time.ndim != 1 or not lines or any(v.shape != time.shape for v in lines):
@@ -45,7 +45,7 @@ def traces(
     low, high = (finite.min(), finite.max()) if finite.size else (-1.0, 1.0)
     pad = 0.05 * max(high - low, 1e-6)
     with style():
-        heights = [1.0] * len(rows) + ([] if current is None else [0.7])
+        heights = [1.0] * len(rows) + ([] if current is None else [0.85])
         figure = figure_of(PAGE, 0.5 + 0.85 * sum(heights), layout="constrained")
         axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
         axes = axes[:, 0]
@@ -56,7 +56,7 @@ def traces(
             axis.set_title(name, loc="left", color=colour, pad=2)
         if current is not None:
             axes[-1].plot(*thin(time, np.asarray(current, float)), color=INK, lw=0.8)
-            axes[-1].set_ylabel(f"I\n[{current_unit}]")
+            axes[-1].set_ylabel(f"I [{current_unit}]")
         for axis in axes[:-1]:
             axis.spines["bottom"].set_visible(False)
             axis.tick_params(bottom=False)
@@ -94,7 +94,8 @@ def bands(
             raise ValueError(f"observed: expected ({time.size}, {k}), came {observed.shape}")
         observed = observed.reshape(time.size, k)
     names, units = texts("names", names, k), texts("units", units, k)
-    marker = {"marker": "o", "ls": "", "ms": 2.5} if time.size <= 60 else {"lw": 0.8}
+    dots = {"marker": "o", "ls": "", "ms": 3, "mec": "white", "mew": 0.3, "clip_on": False}
+    look = dots if time.size <= 60 else {"lw": 0.8}
     with style():
         figure = figure_of(PAGE, 0.55 + 1.15 * k, layout="constrained")
         axes = figure.subplots(k, 1, sharex=True, squeeze=False)[:, 0]
@@ -104,13 +105,13 @@ def bands(
                 axis.fill_between(time, *edges, color=tint, lw=0)
             axis.plot(time, np.nanmedian(simulated[..., i], axis=0), color="white", lw=0.8)
             if observed is not None:
-                axis.plot(time, observed[:, i], color=RED, **marker)
+                axis.plot(time, observed[:, i], color=RED, zorder=3, **look)
             axis.set_ylabel(label(names[i], units[i]))
         figure.align_ylabels(axes)
         axes[-1].set_xlabel(f"time [{time_unit}]")
         axes[-1].set_xlim(time[0], time[-1])
-        handles = region_handles()
+        handles = [*region_handles("central {:g} %"), line_on(TINTS[-1], "white", "median")]
         if observed is not None:
-            handles.append(line(RED, "observed", 1.0))
+            handles.append(line(RED, "observed", 1.0, look.get("marker"), look.get("ls", "-")))
         legend_above(figure, handles)
     return figure
