@@ -2,11 +2,11 @@
 
     python benchmarks/storage.py --out storage.jsonl
 
-writing: a Hodgkin–Huxley campaign into a store and into memory, in turns; the cost is the ratio of
-their shortest wall times, less 1. streaming: rows trained on per second, from the store and in
-memory, validation included and compilation apart. large: rows of 31 + 18 floats simulated into a
-store and trained on for one epoch, with the process's peak memory; run it alone, since the peak is
-that of all that came before.
+writing: a Hodgkin–Huxley campaign into memory and into a store, in turns; the cost is the median
+ratio of wall times of two neighbours, less 1, for the machine's speed drifts. streaming: rows
+trained on per second, from the store and in memory, validation included and compilation apart.
+large: rows of 31 + 18 floats simulated into a store and trained on for one epoch, with the
+process's peak memory; run it alone, since the peak is that of all that came before.
 """
 
 # ruff: noqa: E402
@@ -57,9 +57,10 @@ def writing(folder: Path, rows: int, repeats: int) -> dict[str, Any]:
     seconds()
     seconds(store=folder / "first")
     pairs = [(seconds(), seconds(store=folder / f"{i}")) for i in range(repeats)]
-    memory, store = (min(each) for each in zip(*pairs, strict=True))
+    memory, store = np.median(pairs, axis=0).tolist()
+    cost = float(np.median([store / memory for memory, store in pairs])) - 1
     return {
-        "rows": rows, "memory_seconds": memory, "store_seconds": store, "cost": store / memory - 1,
+        "rows": rows, "memory_seconds": memory, "store_seconds": store, "cost": cost,
         "rows_per_second": rows / store, "pairs": pairs,
     }  # fmt: skip
 
@@ -127,8 +128,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=["writing", "streaming"],
                         choices=["writing", "streaming", "large"])  # fmt: skip
-    parser.add_argument("--rows", type=int, default=10_000, help="rows of the neuron's campaign")
-    parser.add_argument("--repeats", type=int, default=3, help="campaigns of each kind")
+    parser.add_argument("--rows", type=int, default=50_000, help="rows of the neuron's campaign")
+    parser.add_argument("--repeats", type=int, default=7, help="campaigns of each kind")
     parser.add_argument("--stream-rows", type=int, default=300_000)
     parser.add_argument("--epochs", type=int, default=3, help="epochs of the streaming part")
     parser.add_argument("--large-rows", type=int, default=10_000_000)
