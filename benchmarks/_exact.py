@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -48,6 +49,34 @@ CASES = {
     "tsnpe": (jaxsbi.tsnpe, FLOW),
 }
 """Sequential algorithms, and a density that serves each."""
+DRAWS = 5000
+"""Draws that are compared, of either side."""
+
+
+class Reached(NamedTuple):
+    """A posterior, what it took [s], how well two classifiers tell its draws from exact ones, and
+    `off_at_bounds`."""
+
+    posterior: jaxsbi.Posterior
+    seconds: float
+    c2st: jaxsbi.diagnostics.C2ST
+    off: np.ndarray
+
+
+def reach(problem: str, case: str, seed: int, rounds: int = 3, simulations: int = 2000) -> Reached:
+    """One inference of a case, so many simulations in each round, and how far its draws are off."""
+    exact = PROBLEMS[problem](np.random.default_rng(seed), DRAWS)
+    algorithm, estimator = CASES[case]
+    key, key_draws = jax.random.split(jax.random.key(seed))
+    began = time.perf_counter()
+    posterior = jaxsbi.infer(
+        key, exact.simulate, exact.prior, exact.x_o, algorithm=algorithm(), rounds=rounds,
+        simulations=simulations, estimator=estimator, progress=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - began
+    theta = np.asarray(posterior.sample(key_draws, DRAWS))
+    score = jaxsbi.diagnostics.c2st(exact.draws, theta)
+    return Reached(posterior, seconds, score, off_at_bounds(theta, exact.draws))
 
 
 def off_at_bounds(theta: np.ndarray, exact: np.ndarray) -> np.ndarray:

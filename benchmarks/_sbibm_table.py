@@ -17,12 +17,14 @@ Column = tuple[str, str, str]
 
 
 def means(lines: Iterable[dict[str, Any]]) -> dict[Row, dict[Column, tuple[float, list[int]]]]:
-    """By (task, simulations, classifier), then by (library, algorithm, estimator): the mean score
-    over observations and seeds, and the observations."""
+    """By (task, simulations, classifier), then by (library, algorithm, with its number of rounds,
+    estimator): the mean score over observations and seeds, and the observations."""
     scores: dict = defaultdict(lambda: defaultdict(list))
     for line in lines:
         row = line["task"], line["simulations"], line["classifier"]
-        column = line["library"], line["algorithm"], line["estimator"]
+        algorithm, rounds = line["algorithm"], line["rounds"]
+        algorithm = algorithm if rounds == 1 else f"{algorithm} in {rounds} rounds"
+        column = line["library"], algorithm, line["estimator"]
         scores[row][column].append((line["c2st"], line["observation"]))
     return {
         row: {

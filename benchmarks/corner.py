@@ -12,45 +12,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 # benchmarks/simulators.py bears the name of a package, so this folder must not be searched first.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import jax
 import numpy as np
 
-import jaxsbi
 from benchmarks import _measure
-from benchmarks._exact import CASES, PROBLEMS, off_at_bounds
-
-DRAWS = 5000
+from benchmarks._exact import CASES, PROBLEMS, reach
 
 
 def measure(problem: str, case: str, seed: int, rounds: int, simulations: int) -> dict[str, Any]:
     """One inference, and how far its draws are from exact ones."""
-    exact = PROBLEMS[problem](np.random.default_rng(seed), DRAWS)
-    algorithm, estimator = CASES[case]
-    key, key_draws = jax.random.split(jax.random.key(seed))
-    began = time.perf_counter()
-    posterior = jaxsbi.infer(
-        key, exact.simulate, exact.prior, exact.x_o, algorithm=algorithm(), rounds=rounds,
-        simulations=simulations, estimator=estimator, progress=False,
-    )  # fmt: skip
-    seconds = time.perf_counter() - began
-    theta = np.asarray(posterior.sample(key_draws, DRAWS))
-    score = jaxsbi.diagnostics.c2st(exact.draws, theta)
-    history = posterior.history.rounds
+    reached = reach(problem, case, seed, rounds, simulations)
+    score, history = reached.c2st, reached.posterior.history.rounds
     line = {
         "benchmark": "corner", "problem": problem, "algorithm": case, "rounds": rounds,
         "simulations": simulations, "seed": seed, "c2st": {"mlp": score.mlp, "rf": score.rf},
     }  # fmt: skip
     if problem == "corner":
-        line["off_at_bounds"] = np.round(off_at_bounds(theta, exact.draws), 4).tolist()
+        line["off_at_bounds"] = np.round(reached.off, 4).tolist()
     costs = {
-        "seconds": seconds,
+        "seconds": reached.seconds,
         "epochs": [r.epochs for r in history],
         "effective": [r.effective for r in history],
         "acceptance": [r.acceptance for r in history],

@@ -62,10 +62,12 @@ class Run(NamedTuple):
         return "-".join(str(part) for part in self).replace(" ", "_").replace("/", "_")
 
 
-def sample_jaxsbi(
-    run: Run, task: Task, observations: list[np.ndarray]
-) -> tuple[list[np.ndarray], list[dict[str, float]]]:
-    """Samples (n, d) of each observation's posterior, and what they cost."""
+Sampled = tuple[np.ndarray, dict[str, float]]
+"""Samples (n, d) of a posterior, and what they cost."""
+
+
+def sample_jaxsbi(run: Run, task: Task, observations: list[np.ndarray]) -> Iterator[Sampled]:
+    """One observation's after the other."""
     algorithm = getattr(jaxsbi, run.algorithm)()
     options = {
         "algorithm": algorithm,
@@ -75,23 +77,22 @@ def sample_jaxsbi(
     }
     key, key_sample = jax.random.key(run.seed), jax.random.key(run.seed + 1)
     groups = [[x] for x in observations] if algorithm.sequential else [observations]
-    draws, costs = [], []
     for group in groups:
         x_o = group[0] if algorithm.sequential else None
         posterior = jaxsbi.infer(key, task.simulate, task.prior, x_o, **options)
         began = time.perf_counter()
-        draws += [np.asarray(posterior.sample(key_sample, SAMPLES, x=x)) for x in group]
+        draws = [
+            np.asarray(posterior.sample(key_sample, SAMPLES, x=None if x is x_o else x))
+            for x in group
+        ]
         rounds = posterior.history.rounds
         names = ("simulate_seconds", "compile_seconds", "train_seconds", "epochs")
         cost = {name: sum(getattr(r, name) for r in rounds) for name in names}
         cost["sample_seconds"] = time.perf_counter() - began
-        costs += [cost] * len(group)
-    return draws, costs
+        yield from ((theta, cost) for theta in draws)
 
 
-def sample_peer(
-    run: Run, task: Task, observations: list[np.ndarray]
-) -> tuple[list[np.ndarray], list[dict[str, float]]]:
+def sample_peer(run: Run, task: Task, observations: list[np.ndarray]) -> list[Sampled]:
     """The same from `sbi`, of the very simulations that `jaxsbi.infer` draws from the seed."""
     from benchmarks import _peers_sbi
 
@@ -99,7 +100,7 @@ def sample_peer(
     theta, x = jaxsbi.simulate(key_rows, task.simulate, task.prior, run.simulations)
     estimator = None if run.estimator == "default" else run.estimator
     draws, cost = _peers_sbi.npe(task.prior, theta, x, observations, SAMPLES, run.seed, estimator)
-    return draws, [cost] * len(draws)
+    return [(theta, cost) for theta in draws]
 
 
 def estimator_of(text: str) -> Any:
@@ -116,7 +117,7 @@ def samples_of(run: Run, numbers: list[int], folder: Path) -> dict[int, tuple[np
         task = TASKS[run.task]()
         observations = [observation(run.task, number).x for number in missing]
         make = sample_jaxsbi if run.library == "jaxsbi" else sample_peer
-        for number, theta, cost in zip(missing, *make(run, task, observations), strict=True):
+        for number, (theta, cost) in zip(missing, make(run, task, observations), strict=True):
             paths[number].parent.mkdir(parents=True, exist_ok=True)
             unfinished = paths[number].with_suffix(".part")
             with unfinished.open("wb") as file:

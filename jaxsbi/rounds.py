@@ -77,7 +77,7 @@ def infer(
     algorithm = npe() if algorithm is None else algorithm
     if start is not None:
         check_algorithm(algorithm)
-        _check_start(start, prior, algorithm, estimator)
+        _check_start(start, prior, algorithm, estimator, training)
         estimator = start.estimator if estimator is None else estimator
     estimator = nsf() if estimator is None else estimator
     training = Training() if training is None else training
@@ -179,7 +179,9 @@ def _warn_of_the_end(last: Learned, why: str) -> None:
     )
 
 
-def _check_start(start: Any, prior: Prior, algorithm: Algorithm, estimator: Any) -> None:
+def _check_start(
+    start: Any, prior: Prior, algorithm: Algorithm, estimator: Any, training: Any
+) -> None:
     amortised = isinstance(start, Posterior) and start.amortised
     if not (amortised and isinstance(start.algorithm, NPE)):
         raise ValueError(
@@ -199,6 +201,11 @@ def _check_start(start: Any, prior: Prior, algorithm: Algorithm, estimator: Any)
         )
     check_prior(prior)
     check_fingerprint(prior, *prior_fingerprint(start.prior))
+    if estimator is None:
+        try:
+            algorithm.check(prior, start.estimator, training)
+        except ValueError as error:
+            raise ValueError(f"{error} (start's own, since estimator is left out)") from None
 
 
 def _check_same_outcome(simulate: Simulator, struct: PyTree, start: Posterior) -> None:

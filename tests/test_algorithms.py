@@ -10,15 +10,13 @@ from flax import nnx
 from scipy import stats
 
 import jaxsbi
-from benchmarks._exact import CASES, MIXTURE, PROBLEMS, off_at_bounds
+from benchmarks._exact import CASES, MIXTURE, PROBLEMS, reach
 from jaxsbi.algorithms import truncation
 from jaxsbi.algorithms.proposals import AtObservation, Defensive, PriorProposal, pool
 from jaxsbi.algorithms.regions import Region, Restricted
 from jaxsbi.algorithms.truncation import TruncatedPrior, log_normal_mass, truncated_normal
 from jaxsbi.collecting import new_rows
 from jaxsbi.dataset import append, empty
-
-ROUNDS, N = 3, 2000
 
 
 @pytest.mark.slow
@@ -30,20 +28,12 @@ def test_three_rounds_reach_the_exact_posterior(case, problem, request):
     There that is the goal, which they reach with most keys: see `benchmarks/corner.py`.
     """
     if problem == "corner":
-        missed = "C2ST up to .56, and .04 at a bound, with some keys"
+        missed = ".03 at a bound with some keys"
         request.applymarker(pytest.mark.xfail(reason=missed, strict=False))
-    algorithm, estimator = CASES[case]
-    simulate, prior, x_o, exact = PROBLEMS[problem](np.random.default_rng(0), 5000)
-    posterior = jaxsbi.infer(
-        jax.random.key(1), simulate, prior, x_o, algorithm=algorithm(), rounds=ROUNDS,
-        simulations=N, estimator=estimator, progress=False,
-    )  # fmt: skip
-    theta = np.asarray(posterior.sample(jax.random.key(2), 5000))
-    score = jaxsbi.diagnostics.c2st(exact, theta)
-    assert score.worst < 0.55, score
+    reached = reach(problem, case, seed=1)
+    assert reached.c2st.worst < 0.55, reached.c2st
     if problem == "corner":
-        off = off_at_bounds(theta, exact)
-        assert np.all(np.abs(off) < 0.02), off
+        assert np.all(np.abs(reached.off) < 0.02), reached.off
 
 
 class Table(nnx.Module):

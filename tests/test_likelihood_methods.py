@@ -203,7 +203,7 @@ def test_a_guide_may_be_any_density_and_is_loaded_with_its_code(guide, tmp_path)
 
 def test_a_guide_s_estimator_that_nle_cannot_learn_is_told_before_any_simulation(amortised):
     start = replace(amortised, estimator=jaxsbi.mdn())
-    with pytest.raises(ValueError, match=r"^estimator must be a flow .* \(start's own, where only"):
+    with pytest.raises(ValueError, match=r"^estimator must be a flow .* \(start's own, since"):
         jaxsbi.infer(
             jax.random.key(0), noisy, PRIOR, X_O, algorithm=jaxsbi.nle(), start=start,
             progress=False,

@@ -27,7 +27,8 @@ from jaxsbi.types import Data, Estimator, Loss, PRNGKey
 
 @dataclass(frozen=True)
 class APT(Algorithm):
-    """What `apt` returns. Its memory, for mixtures: every round's proposal, and the last round."""
+    """What `apt` returns. Its memory: the last round's density, as a proposal; for mixtures every
+    round's proposal, and the number of the last."""
 
     atoms: int = 10
     name: ClassVar[str] = "apt"
@@ -49,21 +50,22 @@ class APT(Algorithm):
         self, conditional: nnx.Module, prior: Prior, x_o: Data | None, rounds: int
     ) -> Memory:
         if not (isinstance(conditional, Mixture) and prior.gaussian):
-            return ()
+            return () if x_o is None else AtObservation.of(conditional, prior, x_o)
         one = standard(conditional.components_number, prior.dim)
         proposals = jax.tree.map(lambda leaf: jnp.stack([leaf] * rounds), one)
         return proposals, jnp.zeros((), jnp.int32)
 
     def loss(self, memory: Memory, prior: Prior) -> Loss:
-        if not memory:
-            return Partial(Atomic(self.atoms), prior)
+        if isinstance(memory, AtObservation):
+            return Partial(Atomic(self.atoms), prior, memory)
         return Partial(proposal_posterior, memory[0])
 
     def propose(
         self, key: PRNGKey, conditional: nnx.Module, memory: Memory, prior: Prior, x_o: Data
     ) -> tuple[Memory, Proposal]:
-        if not memory:
-            return memory, AtObservation.of(conditional, prior, x_o)
+        if isinstance(memory, AtObservation):
+            posterior = AtObservation.of(conditional, prior, x_o)
+            return posterior, posterior
         # no wider than the prior, so that q p̃ / p can be normalised whatever q is
         mixture = no_wider_than_standard(conditional.components(x_o))
         proposals, last = memory
@@ -76,9 +78,10 @@ def apt(atoms: int = 10) -> Algorithm:
 
     Later rounds draw from the last round's q(z | x_o). Each row is told apart from `atoms` − 1
     other parameters of the buffer; rows whose simulation failed are among these contrasts, for
-    they were attempted. The likelihood of the prior's rows is maximised along with that, so that q
-    does not leave for where no row lies. For `mdn()`, where the prior is N(0, I) in z, the proposal
-    is divided out exactly instead, without atoms.
+    they were attempted. The likelihood of rows weighed as draws of the posterior, as in `snpe_b`,
+    is maximised along with that: it is less noisy where the posterior is wide, and keeps q from
+    where no row lies. For `mdn()`, where the prior is N(0, I) in z, the proposal is divided out
+    exactly instead, without atoms.
 
     atoms: at least 2, at most the training's batch_size.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,9 @@ from jaxtyping import Array, Float
 from jaxsbi import mcmc
 from jaxsbi.algorithms.algorithm import Algorithm, Memory
 from jaxsbi.algorithms.proposals import AtObservation, Proposal
+from jaxsbi.dataset import Moments
 from jaxsbi.guides import Guided
+from jaxsbi.parameters import Spread
 from jaxsbi.posteriors import ChainPosterior, Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
@@ -92,6 +94,21 @@ class ByLikelihood(Algorithm):
     compiled: ClassVar[bool] = False
     whitens: ClassVar[bool] = True
     trials: bool = False
+
+    def init(
+        self,
+        key: PRNGKey,
+        estimator: Any,
+        prior: Prior,
+        moments: Moments,
+        spread: Spread | None = None,
+    ) -> nnx.Module:
+        spread = Spread.of_prior(prior.dim) if spread is None else spread
+        return self.module(key, estimator, moments, spread)
+
+    def module(self, key: PRNGKey, estimator: Any, moments: Moments, spread: Spread) -> nnx.Module:
+        """The module to train, with fresh weights, for z whitened by its spread."""
+        raise NotImplementedError
 
     def begin(
         self, q: nnx.Module, prior: Prior, x_o: Data, rounds: int

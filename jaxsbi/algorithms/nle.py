@@ -34,19 +34,12 @@ class NLE(ByLikelihood):
         if not isinstance(estimator, MAF | NSF) or estimator.embedding is not None:
             raise ValueError(
                 "estimator must be a flow without an embedding, jaxsbi.nsf() or jaxsbi.maf(), for "
-                f"nle, whose density is of x itself, got {estimator!r} (start's own, where only "
-                "start is given); embed with jaxsbi.nre()"
+                f"nle, whose density is of x itself, got {estimator!r}; embed with jaxsbi.nre()"
             )
 
-    def init(
-        self,
-        key: PRNGKey,
-        estimator: MAF | NSF,
-        prior: Prior,
-        moments: Moments,
-        spread: Spread | None = None,
+    def module(
+        self, key: PRNGKey, estimator: MAF | NSF, moments: Moments, spread: Spread
     ) -> nnx.Module:
-        spread = Spread.of_prior(prior.dim) if spread is None else spread
         return Likelihood(key, estimator, moments, spread)
 
     def first_loss(self) -> Loss:

@@ -39,15 +39,7 @@ class NRE(ByLikelihood):
                 f"classifier, such as jaxsbi.nsf(hidden=…, embedding=…), got {estimator!r}"
             )
 
-    def init(
-        self,
-        key: PRNGKey,
-        estimator: Any,
-        prior: Prior,
-        moments: Moments,
-        spread: Spread | None = None,
-    ) -> nnx.Module:
-        spread = Spread.of_prior(prior.dim) if spread is None else spread
+    def module(self, key: PRNGKey, estimator: Any, moments: Moments, spread: Spread) -> nnx.Module:
         return Ratio(key, moments, spread, estimator.hidden, estimator.embedding)
 
     def first_loss(self) -> Loss:

@@ -34,11 +34,9 @@ def benchmark(data: Callable, tmp_path: Path, monkeypatch) -> SimpleNamespace:
     data("sbibm/sir/obs_1.npz")
     trained: list = []
 
-    def sample(run: sbibm.Run, task: object, observations: list) -> tuple[list, list]:
+    def sample(run: sbibm.Run, task: object, observations: list) -> list[tuple]:
         trained.append((run.library, run.task, len(observations)))
-        return [observation(run.task, 1).reference for _ in observations], [
-            {"train_seconds": 1.0} for _ in observations
-        ]
+        return [(observation(run.task, 1).reference, {"train_seconds": 1.0})] * len(observations)
 
     monkeypatch.setattr(sbibm, "sample_jaxsbi", sample)
     monkeypatch.setattr(sbibm, "sample_peer", sample)
