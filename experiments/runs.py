@@ -6,12 +6,14 @@ import json
 import math
 import os
 import platform
+import resource
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,6 +24,37 @@ from jaxsbi.fingerprints import differences, in_words, version
 
 SETTINGS, RESULTS, TIMES = "run.json", "results.json", "stages.json"
 PACKAGES = ("jaxsbi", "jax", "jaxlib", "flax", "optax", "distrax", "diffrax", "numpyro", "numpy")
+
+
+def settings_of(
+    study: str, preset: str, seed: int, observations: dict[str, Any], config: dict[str, Any]
+) -> dict[str, Any]:
+    """What makes two runs the same: what was asked for, of what, with which library."""
+    return {
+        "study": study,
+        "preset": preset,
+        "seed": seed,
+        "observations": observations,
+        "config": config,
+        "jaxsbi": version("jaxsbi"),
+    }
+
+
+def folder_name(study: str, preset: str, seed: int, options: NamedTuple) -> str:
+    """The default folder of a run: one for each preset, seed and choice of options."""
+    asked = options._asdict().items()
+    named = "".join(f"-{name}{value}" for name, value in asked if value is not None)
+    return f"{study}-{preset}-seed{seed}{named}"
+
+
+def command(study: str, preset: str, seed: int, out: Path, options: NamedTuple) -> str:
+    """What to type for a run."""
+    words = ["python", "-m", "experiments", study, "--preset", preset]
+    words += ["--seed", str(seed), "--out", str(out)]
+    for name, value in options._asdict().items():
+        if value is not None and value is not False:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
 
 
 class Run:
@@ -110,6 +143,7 @@ class Run:
                 "versions": versions(),
                 "machine": machine(),
                 "wall_time_s": round(self.seconds, 1),
+                "peak_memory_mb": peak_memory(),
                 "stages": self.stages,
                 **results,
             },
@@ -128,6 +162,11 @@ def machine() -> dict[str, Any]:
         "device": f"{jax.device_count()} × {device.device_kind}",
         "backend": jax.default_backend(),
     }
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far [MB]; of Linux, which counts in kB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
 
 
 def processor() -> str:
