@@ -8,8 +8,6 @@ more that learn the likelihood near this one. Methods, in order: `observe`, `inf
 
 from __future__ import annotations
 
-import hashlib
-import os
 import warnings
 from functools import partial
 from pathlib import Path
@@ -110,7 +108,7 @@ class Outcome(NamedTuple):
 
 def folder_name(preset: str, seed: int, options: Options) -> str:
     """The default folder of a run: one for each preset, seed and recording, told by its path."""
-    cell = _file_name(options.cell) if options.cell else options.download
+    cell = runs.file_name(options.cell) if options.cell else options.download
     parts = {
         "": "all" if options.all_cells else cell,
         "sweep": options.sweep,
@@ -118,12 +116,6 @@ def folder_name(preset: str, seed: int, options: Options) -> str:
     }
     named = "".join(f"-{name}{part}" for name, part in parts.items() if part is not None)
     return f"hodgkin_huxley-{preset}-seed{seed}{named}"
-
-
-def _file_name(path: Path) -> str:
-    """The stem of a file, cut, and a short hash of where it lies."""
-    place = os.path.realpath(path)
-    return f"{path.stem[:40]}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}"
 
 
 command = partial(runs.command, "hodgkin_huxley")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -43,8 +44,15 @@ def settings_of(
 def folder_name(study: str, preset: str, seed: int, options: NamedTuple) -> str:
     """The default folder of a run: one for each preset, seed and choice of options."""
     asked = options._asdict().items()
-    named = "".join(f"-{name}{value}" for name, value in asked if value is not None)
+    told = {name: file_name(v) if isinstance(v, Path) else v for name, v in asked if v is not None}
+    named = "".join(f"-{name}{value}" for name, value in told.items())
     return f"{study}-{preset}-seed{seed}{named}"
+
+
+def file_name(path: Path) -> str:
+    """The stem of a file, cut, and a short hash of where it lies."""
+    place = os.path.realpath(path)
+    return f"{path.stem[:40]}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}"
 
 
 def command(study: str, preset: str, seed: int, out: Path, options: NamedTuple) -> str:
