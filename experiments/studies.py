@@ -87,6 +87,36 @@ RECORDING = {
 
 ALL = (
     Study(
+        "glm",
+        "2",
+        "Ten parameters of a linear–nonlinear neuron (fig. 2), against its exact posterior.",
+        {
+            "smoke": Cost("1,500"),
+            "laptop": Cost("2,053,000"),
+            "gpu": Cost("20,533,000"),
+            "paper": Cost("2,030,000"),
+        },
+    ),
+    Study(
+        "gabor",
+        "2",
+        "Nine parameters of a receptive field from a spike-triggered average (fig. 2).",
+        {
+            "smoke": Cost("400"),
+            "laptop": Cost("5,000"),
+            "gpu": Cost("200,000"),
+            "paper": Cost("20,000"),
+        },
+        {
+            "--cell": {
+                "type": count(1, 6),
+                "default": 6,
+                "metavar": "N",
+                "help": "which of the paper's six cells (default 6, that of the figure)",
+            },
+        },
+    ),
+    Study(
         "hodgkin_huxley",
         "4",
         "Eight parameters of a Hodgkin–Huxley neuron (fig. 4): a synthetic one and a recorded one.",
@@ -97,6 +127,23 @@ ALL = (
             "paper": Cost("350,000"),
         },
         RECORDING,
+    ),
+    Study(
+        "own_model",
+        "–",
+        "A template: a differential equation, a prior and a recording of your own.",
+        {
+            "smoke": Cost("500"),
+            "laptop": Cost("10,000"),
+            "gpu": Cost("1,000,000"),
+        },
+        {
+            "--recording": {
+                "type": Path,
+                "metavar": "FILE",
+                "help": "30 voltages [mV], one a line, instead of a recording that is made up",
+            },
+        },
     ),
 )
 STUDIES = {study.name: study for study in ALL}
