@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NAMES = ("bias", "A", "phi", "f", "alpha", "gamma", "b", "x_0", "y_0")
 UNITS = ("", "", "°", "1/half screen", "°", "", "octaves", "", "")
 DEGREES = np.array([180 / np.pi if unit == "°" else 1.0 for unit in UNITS])
+LEAST = np.array([-np.inf, 0, 0, 0, 0, 0, 0, -1, -1])
+MOST = np.array([np.inf, np.inf, 180, np.inf, 360, np.inf, np.inf, 1, 1])
 SHOWN = 3  # draws of each mode
 
 
@@ -110,8 +112,8 @@ def _limits(outcome: Outcome) -> np.ndarray:
     limits = np.stack([np.minimum(limits[:, 0], truth), np.maximum(limits[:, 1], truth)], axis=1)
     margin = 0.05 * np.ptp(limits, axis=1)
     limits = limits + np.stack([-margin, margin], axis=1)
-    limits[2, 0], limits[4] = 0.0, (0.0, 360.0)
-    return limits
+    limits[4] = 0.0, 360.0
+    return np.clip(limits, LEAST, MOST)
 
 
 def alike(outcome: Outcome, cells: np.ndarray) -> np.ndarray:

@@ -242,7 +242,7 @@ def _sentence(outcome: Outcome) -> str:
     best = nearest(outcome)
     abc = min((f for f in outcome.found if f.posterior is None), key=lambda f: f.score.worst)
     return (
-        f"Classifiers who are to tell draws of {best.method}, with {best.simulations:,} "
+        f"Classifiers that are to tell draws of {best.method}, with {best.simulations:,} "
         f"simulations, from exact ones are right in {100 * best.score.worst:.0f} % of the cases, "
         "where guessing makes 50. Of the best of approximate Bayesian computation, "
         f"{abc.method} with {abc.simulations:,}, they are in {100 * abc.score.worst:.0f} %."
