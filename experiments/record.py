@@ -6,6 +6,7 @@ results.json goes to experiments/results/<study>.json, the figures, small, to a 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -31,12 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def record(folder: Path, kept: Path = KEPT) -> Path:
-    """Copy what the run in `folder` found to `kept`; the path of its numbers there."""
+    """Copy what the run in `folder` found to `kept`; the path of its numbers there.
+
+    Its command is kept without the folder, which is another one on every machine.
+    """
     from PIL import Image
 
     try:
-        found = folder / "results.json"
-        study = json.loads(found.read_text())["settings"]["study"]
+        found = json.loads((folder / "results.json").read_text())
+        study, words = found["settings"]["study"], shlex.split(found["command"])
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(
             f"RUN {cut(folder)}: expected a folder with the results.json of a finished run; "
@@ -51,7 +55,10 @@ def record(folder: Path, kept: Path = KEPT) -> Path:
             small = image if image.width <= WIDTH else image.convert("RGB").resize(size)
             small.quantize(256).save(figures / path.name, optimize=True)
     target = kept / f"{study}.json"
-    shutil.copyfile(found, target)
+    anywhere = shlex.join(w for w, before in zip(words, ["", *words], strict=False)
+                          if "--out" not in (w, before))  # fmt: skip
+    text = json.dumps(found | {"command": anywhere}, indent=1, ensure_ascii=False)
+    target.write_text(text + "\n")
     return target
 
 

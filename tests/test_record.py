@@ -11,13 +11,15 @@ from experiments import record
 def test_numbers_are_kept_as_they_are_and_figures_become_small(tmp_path):
     run, kept = tmp_path / "run", tmp_path / "kept"
     (run / "figures").mkdir(parents=True)
-    (run / "results.json").write_text(json.dumps({"settings": {"study": "a"}, "x": 1.5}))
+    found = {"settings": {"study": "a"}, "command": "do --out 'x y' --seed 1", "x": 0.1, "σ": None}
+    (run / "results.json").write_text(json.dumps(found))
     pixels = np.random.default_rng(0).integers(0, 255, (300, 2000, 3), np.uint8)
     Image.fromarray(pixels).save(run / "figures" / "wide.png")
     Image.fromarray(pixels[:, :500]).save(run / "figures" / "narrow.png")
     (kept / "a").mkdir(parents=True)
     (kept / "a" / "old.png").write_text("of an earlier run")
-    assert record.record(run, kept).read_bytes() == (run / "results.json").read_bytes()
+    told = json.loads(record.record(run, kept).read_text())
+    assert told == found | {"command": "do --seed 1"}
     sizes = {path.name: Image.open(path).size for path in (kept / "a").iterdir()}
     assert sizes == {"wide.png": (1000, 150), "narrow.png": (500, 300)}
 
