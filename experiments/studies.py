@@ -134,7 +134,7 @@ ALL = (
         "A template: a differential equation, a prior and a recording of your own.",
         {
             "smoke": Cost("500"),
-            "laptop": Cost("10,000"),
+            "laptop": Cost("10,000", "2 min", "1.4 GB"),
             "gpu": Cost("1,000,000"),
         },
         {
