@@ -91,7 +91,7 @@ ALL = (
         "2",
         "Ten parameters of a linear–nonlinear neuron (fig. 2), against its exact posterior.",
         {
-            "smoke": Cost("1,500"),
+            "smoke": Cost("1,000", "1 min", "1.5 GB"),
             "laptop": Cost("2,053,000"),
             "gpu": Cost("20,533,000"),
             "paper": Cost("2,030,000"),
@@ -102,7 +102,7 @@ ALL = (
         "2",
         "Nine parameters of a receptive field from a spike-triggered average (fig. 2).",
         {
-            "smoke": Cost("400"),
+            "smoke": Cost("400", "1 min", "0.6 GB"),
             "laptop": Cost("5,000"),
             "gpu": Cost("200,000"),
             "paper": Cost("20,000"),
@@ -133,7 +133,7 @@ ALL = (
         "–",
         "A template: a differential equation, a prior and a recording of your own.",
         {
-            "smoke": Cost("500"),
+            "smoke": Cost("500", "1 min", "1.1 GB"),
             "laptop": Cost("10,000", "2 min", "1.4 GB"),
             "gpu": Cost("1,000,000"),
         },

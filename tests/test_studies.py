@@ -31,6 +31,23 @@ def test_a_study_has_the_presets_and_options_that_are_told_of_it(study):
     assert typed.startswith(f"python -m experiments {study.name} --preset smoke --seed 3")
 
 
+def test_budgets_are_those_of_the_configurations():
+    def simulated(name, config):
+        if name == "glm":
+            learned = len(config.methods) * sum(config.budgets)
+            return learned + len(config.abc) * sum(config.abc_budgets)
+        if name == "gabor":
+            return config.rounds * config.simulations
+        if name == "hodgkin_huxley":
+            return config.simulations + config.cell_simulations + sum(config.refinement)
+        return config.simulations
+
+    for study in ALL:
+        for preset, cost in study.costs.items():
+            config = study.module.PRESETS[preset]
+            assert cost.simulations == f"{simulated(study.name, config):,}", (study.name, preset)
+
+
 def test_all_runs_each_study_in_its_folder_and_goes_on_after_one_that_fails(
     monkeypatch, capsys, tmp_path
 ):
