@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
-from experiments.arguments import NO_CACHE, Parser, count, cut, one_of, positive, why
+from experiments.arguments import NO_CACHE, Parser, count, cut, one_of, why
+from experiments.studies import ALL, PRESETS, STUDIES, Study, contents
 
-PRESETS = {
-    "smoke": "seconds, for tests",
-    "laptop": "minutes on two cores, the default",
-    "gpu": "under 8 minutes on one H200",
-    "paper": "as many simulations as in the paper",
-}
 SEEDS = 2**32  # jax.random.key takes a seed modulo this
+BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,19 +23,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m experiments",
         description="The studies of Gonçalves et al. 2020 (eLife 9:e56261), each by one command.",
     )
-    top.add_argument(
+    add = top.add_argument
+    add("--list", action="store_true", help="what there is: figures, budgets, times, memory")
+    add(
         "study",
         metavar="STUDY",
-        type=one_of(*STUDIES),
-        help=f"{', '.join(STUDIES)}: see its --help",
+        nargs="?",
+        type=one_of(*STUDIES, "all"),
+        help=f"{', '.join(STUDIES)}, or all of them: see its --help",
     )
-    top.add_argument("options", metavar="…", nargs=argparse.REMAINDER, help="options of the study")
+    add("options", metavar="…", nargs=argparse.REMAINDER, help="options of the study")
     if not arguments:
         top.print_help()
-        return 2
-    try:
+        return BAD_INPUT
+
+    def run() -> int | None:
         chosen = top.parse(arguments)
-        STUDIES[chosen.study](chosen.options)
+        if chosen.list:
+            return print(contents())
+        if chosen.study is None:
+            top.error("STUDY: expected one of " + ", ".join((*STUDIES, "all")) + ", came none")
+        if chosen.study == "all":
+            return start_all(chosen.options)
+        return start(STUDIES[chosen.study], chosen.options)
+
+    return _status(run)
+
+
+def _status(run: Callable[[], int | None]) -> int:
+    """What `run` returns, 0 for nothing; one line and a status of its own where it fails."""
+    try:
+        return run() or 0
     except (ValueError, OSError) as error:
         if "JAXSBI_TRACEBACK" in os.environ:
             raise
@@ -48,68 +63,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{why(error)}; what is finished is kept: mend that, and the same command goes on"
             )
         print(f"error: {' '.join(said.split())}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+        return INTERRUPTED
 
 
-def hodgkin_huxley(arguments: Sequence[str]) -> None:
-    """Eight parameters of a Hodgkin–Huxley neuron (fig. 4): a synthetic one and a recorded one."""
-    parser = _parser("hodgkin_huxley", hodgkin_huxley.__doc__)
-    add = parser.add_argument
-    add(
-        "--cell",
-        type=Path,
-        metavar="FILE",
-        help="a recording to infer instead: .npz, or .nwb of the Allen Cell Types Database",
-    )
-    add("--sweep", type=count(0), metavar="N", help="sweep of the recording, if it has many")
-    add(
-        "--soma-area",
-        type=positive,
-        metavar="CM²",
-        help="area of the recorded soma [cm²], if the file has none",
-    )
-    add(
-        "--download",
-        type=count(1),
-        metavar="CELL_ID",
-        help="fetch this cell of the Allen Cell Types Database and infer it",
-    )
-    add("--all-cells", action="store_true", help="all six recorded cells instead of one")
-    add(
-        "--data",
-        metavar="DIR",
-        help="folder of recordings (default: JAXSBI_DATA); with it the "
-        "default cell is drawn with its recorded trace, and downloads are kept there",
-    )
-    chosen = parser.parse(arguments)
-    data = _data(chosen.data, may_be_new=chosen.download is not None)
-    _start(chosen.cache)
-    from experiments import hodgkin_huxley as study
+def start(study: Study, arguments: Sequence[str]) -> None:
+    """Run one study as its arguments say."""
+    given = parser_of(study).parse(arguments)
+    if "data" in given:
+        given.data = _data(given.data, may_be_new=getattr(given, "download", None) is not None)
+    if given.cache:
+        from jaxsbi.compilation import keep_compilations
 
-    options = study.Options(
-        chosen.cell, chosen.sweep, chosen.soma_area, chosen.download, data, chosen.all_cells
-    )
-    out = chosen.out or Path("runs") / study.folder_name(chosen.preset, chosen.seed, options)
-    study.run(chosen.preset, chosen.seed, out, options)
+        keep_compilations()
+    options, module = study.chosen(given), study.module
+    name = module.folder_name(given.preset, given.seed, options)
+    module.run(given.preset, given.seed, given.out or Path("runs") / name, options)
 
 
-STUDIES = {"hodgkin_huxley": hodgkin_huxley}
+def start_all(arguments: Sequence[str]) -> int:
+    """Run every study in turn, each in a folder of its own; the worst of their exit statuses."""
+    parser = _shared("all", "Every study that has the preset, one after the other.", PRESETS)
+    given = parser.parse(arguments)
+    worst = 0
+    for study in ALL:
+        if given.preset not in study.costs:
+            continue
+        print(f"== {study.name}", flush=True)
+        words = ["--preset", given.preset, "--seed", str(given.seed)]
+        words += ["--out", str(given.out / study.name)] if given.out else []
+        words += [] if given.cache else ["--no-cache"]
+        worst = max(worst, _status(partial(start, study, words)))
+        if worst == INTERRUPTED:
+            break
+    return worst
 
 
-def _parser(study: str, description: str) -> Parser:
-    """The options that all studies share."""
+def parser_of(study: Study) -> Parser:
+    """Of the options that all studies share, and of those that are the study's own."""
+    parser = _shared(study.name, study.asks, study.costs)
+    for flag, told in study.options.items():
+        parser.add_argument(flag, **told)
+    return parser
+
+
+def _shared(study: str, description: str, presets: Iterable[str]) -> Parser:
     parser = Parser(prog=f"python -m experiments {study}", description=description)
     add = parser.add_argument
     add(
         "--preset",
-        type=one_of(*PRESETS),
+        type=one_of(*presets),
         default="laptop",
         metavar="NAME",
-        help="; ".join(f"{name}: {size}" for name, size in PRESETS.items()),
+        help="; ".join(f"{name}: {PRESETS[name]}" for name in presets),
     )
     add(
         "--out",
@@ -144,13 +152,6 @@ def _data(given: str | None, may_be_new: bool) -> Path | None:
             "or leave it out"
         )
     return Path(given)
-
-
-def _start(cache: bool) -> None:
-    from jaxsbi.compilation import keep_compilations
-
-    if cache:
-        keep_compilations()
 
 
 if __name__ == "__main__":

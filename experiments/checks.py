@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from experiments.report import Table
 from jaxsbi import diagnostics
 from jaxsbi.diagnostics import Calibration
 from jaxsbi.posteriors import Posterior
@@ -64,6 +65,13 @@ def make(
          lambda f: float(f.p_values[0])),
     ]  # fmt: skip
     return tuple(_made(*test) for test in tests)
+
+
+def as_table(checks: Sequence[Check]) -> Table:
+    """As a report has them."""
+    return Table(
+        ("diagnostic", "verdict"), [(f"{c.name}: {c.question}", c.verdict) for c in checks]
+    )
 
 
 def _made(name: str, question: str, test: Callable[[], Any], p_value: Callable) -> Check:

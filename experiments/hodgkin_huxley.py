@@ -8,12 +8,7 @@ more that learn the likelihood near this one. Methods, in order: `observe`, `inf
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shlex
-import shutil
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,16 +19,16 @@ import numpy as np
 from jax.tree_util import Partial
 
 import jaxsbi
-from experiments import checks, hodgkin_huxley_report, hodgkin_huxley_results
+from experiments import checks, hodgkin_huxley_report, hodgkin_huxley_results, runs
 from experiments.checks import Check
 from experiments.hodgkin_huxley_observations import Observation, Options, observe
 from experiments.hodgkin_huxley_presets import PRESETS, Config
 from experiments.hodgkin_huxley_reach import FEATURE_NAMES
+from experiments.keeping import keep_posterior
 from experiments.predictions import Refinement, is_held, judge
-from experiments.runs import Run, version
+from experiments.runs import Run
 from jaxsbi.diagnostics import Calibration
 from jaxsbi.posteriors import Posterior
-from jaxsbi.trained import Diverged
 from simulators import hodgkin_huxley as hh
 
 MODE_RUNS = 256
@@ -116,7 +111,7 @@ class Outcome(NamedTuple):
 
 def folder_name(preset: str, seed: int, options: Options) -> str:
     """The default folder of a run: one for each preset, seed and recording, told by its path."""
-    cell = _file_name(options.cell) if options.cell else options.download
+    cell = runs.file_name(options.cell) if options.cell else options.download
     parts = {
         "": "all" if options.all_cells else cell,
         "sweep": options.sweep,
@@ -126,34 +121,15 @@ def folder_name(preset: str, seed: int, options: Options) -> str:
     return f"hodgkin_huxley-{preset}-seed{seed}{named}"
 
 
-def _file_name(path: Path) -> str:
-    """The stem of a file, cut, and a short hash of where it lies."""
-    place = os.path.realpath(path)
-    return f"{path.stem[:40]}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}"
-
-
-def command(preset: str, seed: int, out: Path, options: Options) -> str:
-    """What to type for this run."""
-    words = ["python", "-m", "experiments", "hodgkin_huxley", "--preset", preset]
-    words += ["--seed", str(seed), "--out", str(out)]
-    for name, value in options._asdict().items():
-        if value is not None and value is not False:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return shlex.join(words)
+command = partial(runs.command, "hodgkin_huxley")
 
 
 def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     """Infer, validate, draw and report; returns what results.json holds."""
     config, key = PRESETS[preset], jax.random.key(seed)
     observations = observe(jax.random.fold_in(key, 0), options)
-    settings = {
-        "study": "hodgkin_huxley",
-        "preset": preset,
-        "seed": seed,
-        "observations": {o.name: o.settings for o in observations},
-        "config": config.settings,
-        "jaxsbi": version("jaxsbi"),
-    }
+    named = {o.name: o.settings for o in observations}
+    settings = runs.settings_of("hodgkin_huxley", preset, seed, named, config.settings)
     study = Run(out, settings, folders=("posterior", "figures"))
     outcomes = []
     for i, observation in enumerate(observations):
@@ -194,56 +170,17 @@ def infer_parameters(
     first = partial(
         infer, key_first, simulations=n, estimator=config.estimator, training=config.training
     )
-    amortised = _kept(study, observation, "infer", folders.amortised, 1, first)
+    kept = partial(keep_posterior, study, of=observation.title)
+    stage = f"{observation.name}: {{}}".format
+    amortised = kept(stage("infer"), folders.amortised, 1, first)
     if folders.refined is None or amortised.history[-1].interrupted:
         return Learned(amortised)
     refine = partial(
         infer, key_later, start=amortised, algorithm=jaxsbi.nle(), rounds=len(later),
         simulations=later, estimator=config.likelihood, training=config.refining,
     )  # fmt: skip
-    refined = _kept(study, observation, "refine", folders.refined, 1 + len(later), refine)
+    refined = kept(stage("refine"), folders.refined, 1 + len(later), refine)
     return Learned(amortised, refined if len(refined.history) > 1 else None)
-
-
-def _kept(
-    study: Run,
-    observation: Observation,
-    stage: str,
-    name: str,
-    rounds: int,
-    infer: Callable[..., Posterior],
-) -> Posterior:
-    """What `infer` gives, saved under a name; read back if the run has all its rounds already.
-
-    Simulations and trainings under way are kept too, so that a run that was killed goes on with
-    them. A training that Ctrl-C ended serves this run as it is; the next one goes on with it.
-    """
-    folder = study.folder / "posterior" / name
-    if folder.exists():
-        posterior = jaxsbi.load(folder)
-        if _is_whole(posterior, rounds):
-            return posterior
-    with study.stage(f"{observation.name}: {stage}"):
-        try:
-            posterior = infer(out=study.folder / "rounds" / name)
-        except Diverged as error:
-            raise ValueError(
-                f"training for {observation.title}: expected a finite validation loss, came none "
-                "in any epoch; try another --seed or --preset, or look at the recording"
-            ) from error
-    if folder.exists():
-        shutil.rmtree(folder)
-    posterior.save(folder)
-    if posterior.history[-1].interrupted:
-        print("training interrupted: this run goes on with what it has learned, Ctrl-C again "
-              "ends it; the same command goes on training", flush=True)  # fmt: skip
-    elif not _is_whole(posterior, rounds):
-        print("not all rounds were finished: this run goes on with those that were", flush=True)
-    return posterior
-
-
-def _is_whole(posterior: Posterior, rounds: int) -> bool:
-    return len(posterior.history) == rounds and not posterior.history[-1].interrupted
 
 
 def validate(

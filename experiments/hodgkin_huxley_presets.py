@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import jaxsbi
+from experiments.presets import settings_of
 from jaxsbi.types import Estimator
 
 
@@ -30,14 +31,7 @@ class Config:
     @property
     def settings(self) -> dict[str, Any]:
         """All of it as plain values: what tells the posteriors of two configurations apart."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        trainings = {name: _settings(own[name]) for name in ("training", "refining")}
-        estimators = {name: own[name].spec() for name in ("estimator", "likelihood")}
-        return own | trainings | estimators
-
-
-def _settings(training: jaxsbi.Training) -> dict[str, Any]:
-    return {f.name: getattr(training, f.name) for f in fields(training) if f.name != "optimizer"}
+        return settings_of(self)
 
 
 PRESETS = {

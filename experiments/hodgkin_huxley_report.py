@@ -11,10 +11,11 @@ import numpy as np
 from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
 from experiments import report
+from experiments.account import said, what_was_done
 from experiments.hodgkin_huxley_presets import DEVIATIONS
 from experiments.hodgkin_huxley_results import truth_density
 from experiments.predictions import central
-from experiments.runs import Run, machine, versions
+from experiments.runs import Run
 from jaxsbi import plotting
 from jaxsbi.posteriors import Posterior
 from simulators import hodgkin_huxley as hh
@@ -105,60 +106,24 @@ def write(
 
 
 def _what_was_done(study: Run, command: str, outcomes: list[Outcome]) -> report.Section:
-    where, preset, config = machine(), study.settings["preset"], outcomes[0].config
-    run = [
-        ("command", command),
-        ("density", _said(config.settings["estimator"])),
-        ("its training", _said(config.settings["training"])),
-        ("likelihood of later rounds", _said(config.settings["likelihood"])),
-        ("its training", _said(config.settings["refining"])),
+    preset, config = study.settings["preset"], outcomes[0].config
+    how = [
+        ("density", said(config.settings["estimator"])),
+        ("its training", said(config.settings["training"])),
+        ("likelihood of later rounds", said(config.settings["likelihood"])),
+        ("its training", said(config.settings["refining"])),
         ("checks", f"{config.calibration:,} fresh draws from the prior, for calibration; "
          f"{config.posterior_samples:,} posterior samples, simulated anew"),
-        ("total time", f"{study.seconds:.0f} s, {_share_compiled(study)} of it compilation"),
-        ("machine", f"{where['processor']}; {where['cores']} cores; {where['device']}"),
-        ("versions", ", ".join(f"{name} {found}" for name, found in versions().items())),
     ]  # fmt: skip
-    trained = []
-    for outcome in outcomes:
-        rounds = outcome.posterior.history.rounds
-        last = rounds[-1]
-        counts = (sum(r.drawn for r in rounds), sum(r.valid for r in rounds), last.used)
-        ended = " (interrupted)" if last.interrupted else ""
-        epochs = f"{last.epochs} of at most {outcome.most_epochs}{ended}"
-        trained.append((outcome.observation.title, *map(float, counts), epochs, last.best_loss))
-    stages = [
-        (name, stage["compile_s"], stage["run_s"], stage["compile_s"] + stage["run_s"])
-        for name, stage in study.stages.items()
-    ]
-    return report.Section(
-        "What was done",
+    trained = [(o.observation.title, o.posterior, o.most_epochs) for o in outcomes]
+    return what_was_done(
+        study,
+        command,
+        how,
+        trained,
+        "−log q in z, or, of a refined posterior, −log p(x | θ) in the features' units",
         [DEVIATIONS[preset]] if preset in DEVIATIONS else [],
-        tables=[
-            report.Table(("run", ""), run),
-            report.Table(
-                ("observation", "simulated", "valid", "used", "epochs", "best loss"),
-                trained,
-                caption="Simulations, and the lowest validation loss of the last training [nats]: "
-                "−log q in z, or, of a refined posterior, −log p(x | θ) in the features' units.",
-            ),
-            report.Table(("stage", "compile [s]", "run [s]", "total [s]"), stages),
-        ],
     )
-
-
-def _share_compiled(study: Run) -> str:
-    compiled = sum(stage["compile_s"] for stage in study.stages.values())
-    return f"{100 * compiled / max(study.seconds, 1e-9):.0f} %"
-
-
-def _said(settings: dict) -> str:
-    """name, key value, … of a dictionary of settings, what is absent left out."""
-    words = [settings["name"]] if "name" in settings else []
-    for key, value in settings.items():
-        if key != "name" and value is not None:
-            each = value if isinstance(value, list | tuple) else [value]
-            words.append(f"{key.replace('_', ' ')} {', '.join(map(report.number, each))}")
-    return "; ".join(words)
 
 
 def _found(outcome: Outcome, figures: dict[str, Path]) -> report.Section:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import platform
+import resource
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,6 +25,44 @@ from jaxsbi.fingerprints import differences, in_words, version
 
 SETTINGS, RESULTS, TIMES = "run.json", "results.json", "stages.json"
 PACKAGES = ("jaxsbi", "jax", "jaxlib", "flax", "optax", "distrax", "diffrax", "numpyro", "numpy")
+
+
+def settings_of(
+    study: str, preset: str, seed: int, observations: dict[str, Any], config: dict[str, Any]
+) -> dict[str, Any]:
+    """What makes two runs the same: what was asked for, of what, with which library."""
+    return {
+        "study": study,
+        "preset": preset,
+        "seed": seed,
+        "observations": observations,
+        "config": config,
+        "jaxsbi": version("jaxsbi"),
+    }
+
+
+def folder_name(study: str, preset: str, seed: int, options: NamedTuple) -> str:
+    """The default folder of a run: one for each preset, seed and choice of options."""
+    asked = options._asdict().items()
+    told = {name: file_name(v) if isinstance(v, Path) else v for name, v in asked if v is not None}
+    named = "".join(f"-{name}{value}" for name, value in told.items())
+    return f"{study}-{preset}-seed{seed}{named}"
+
+
+def file_name(path: Path) -> str:
+    """The stem of a file, cut, and a short hash of where it lies."""
+    place = os.path.realpath(path)
+    return f"{path.stem[:40]}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}"
+
+
+def command(study: str, preset: str, seed: int, out: Path, options: NamedTuple) -> str:
+    """What to type for a run."""
+    words = ["python", "-m", "experiments", study, "--preset", preset]
+    words += ["--seed", str(seed), "--out", str(out)]
+    for name, value in options._asdict().items():
+        if value is not None and value is not False:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
 
 
 class Run:
@@ -110,6 +151,7 @@ class Run:
                 "versions": versions(),
                 "machine": machine(),
                 "wall_time_s": round(self.seconds, 1),
+                "peak_memory_mb": peak_memory(),
                 "stages": self.stages,
                 **results,
             },
@@ -128,6 +170,11 @@ def machine() -> dict[str, Any]:
         "device": f"{jax.device_count()} × {device.device_kind}",
         "backend": jax.default_backend(),
     }
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far [MB]; of Linux, which counts in kB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
 
 
 def processor() -> str:

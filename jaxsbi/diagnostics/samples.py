@@ -83,6 +83,7 @@ def c2st(
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import KFold, cross_val_score
     from sklearn.neural_network import MLPClassifier
+    from threadpoolctl import threadpool_limits
 
     first, second = _pair(reference, samples)
     centre, spread = first.mean(axis=0), first.std(axis=0, ddof=1)
@@ -97,13 +98,12 @@ def c2st(
         ),
         RandomForestClassifier(random_state=1),
     )  # fmt: skip
-    scores = [
-        float(
+    with threadpool_limits(1, "blas"):  # matrices are small: more threads only wait for each other
+        scores = [
             np.mean(cross_val_score(c, points, labels, cv=folds, scoring="accuracy", n_jobs=jobs))
-        )
-        for c in classifiers
-    ]
-    return C2ST(*scores, rows=len(points))
+            for c in classifiers
+        ]
+    return C2ST(*map(float, scores), rows=len(points))
 
 
 def mmd(

@@ -1,0 +1,30 @@
+"""What a finished run found is kept as it is, its figures small; an unfinished one is refused."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from experiments import record
+
+
+def test_numbers_are_kept_as_they_are_and_figures_become_small(tmp_path):
+    run, kept = tmp_path / "run", tmp_path / "kept"
+    (run / "figures").mkdir(parents=True)
+    found = {"settings": {"study": "a"}, "command": "do --out 'x y' --seed 1", "x": 0.1, "σ": None}
+    (run / "results.json").write_text(json.dumps(found))
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 2000, 3), np.uint8)
+    Image.fromarray(pixels).save(run / "figures" / "wide.png")
+    Image.fromarray(pixels[:, :500]).save(run / "figures" / "narrow.png")
+    (kept / "a").mkdir(parents=True)
+    (kept / "a" / "old.png").write_text("of an earlier run")
+    told = json.loads(record.record(run, kept).read_text())
+    assert told == found | {"command": "do --seed 1"}
+    sizes = {path.name: Image.open(path).size for path in (kept / "a").iterdir()}
+    assert sizes == {"wide.png": (1000, 150), "narrow.png": (500, 300)}
+
+
+def test_what_is_no_finished_run_is_refused_in_one_line(tmp_path, capsys):
+    assert record.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: RUN {str(tmp_path)[:20]}")
+    assert record.main([]) == 2
