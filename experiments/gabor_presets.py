@@ -43,8 +43,8 @@ PRESETS = {
     ),
     "laptop": Config(
         simulations=2500,
-        estimator=jaxsbi.maf(embedding=jaxsbi.cnn(channels=(8, 16, 32))),
-        training=jaxsbi.Training(weight_decay=(10.0, 1.0), batch_size=100, max_epochs=100),
+        estimator=jaxsbi.maf(embedding=jaxsbi.cnn(channels=(8, 16, 32), width=3)),
+        training=jaxsbi.Training(weight_decay=(10.0, 1.0), batch_size=100, max_epochs=60),
     ),
     "gpu": Config(
         simulations=100_000,
