@@ -34,7 +34,7 @@ PRESETS = {
     "smoke": Config(
         simulations=200,
         estimator=jaxsbi.maf(1, (16,), jaxsbi.cnn(channels=(4,), width=3, features=8)),
-        training=jaxsbi.Training(weight_decay=10.0, anneal=5, max_epochs=10),
+        training=jaxsbi.Training(weight_decay=0.1, anneal=5, max_epochs=10),
         draws=100,
         proposals=2000,
         predicted=20,
@@ -43,8 +43,8 @@ PRESETS = {
     ),
     "laptop": Config(
         simulations=2500,
-        estimator=jaxsbi.maf(embedding=jaxsbi.cnn(channels=(8, 16, 32))),
-        training=jaxsbi.Training(weight_decay=(10.0, 1.0), batch_size=100, max_epochs=100),
+        estimator=jaxsbi.maf(embedding=jaxsbi.cnn(channels=(8, 16, 32), width=3)),
+        training=jaxsbi.Training(weight_decay=(10.0, 1.0), batch_size=100, max_epochs=60),
     ),
     "gpu": Config(
         simulations=100_000,

@@ -46,7 +46,7 @@ PRESETS = {
         },
         budgets=(500,),
         abc_budgets=(500,),
-        training=jaxsbi.Training(weight_decay=10.0, anneal=10, max_epochs=30),
+        training=jaxsbi.Training(weight_decay=0.1, anneal=10, max_epochs=30),
         draws=100,
         particles=100,
         calibration=100,

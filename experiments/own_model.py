@@ -100,7 +100,7 @@ PRESETS = {
     "smoke": Config(
         500,
         jaxsbi.mdn(components=1, hidden=(20,)),
-        jaxsbi.Training(weight_decay=10.0, anneal=10, max_epochs=30),
+        jaxsbi.Training(weight_decay=0.1, anneal=10, max_epochs=30),
         draws=100,
         fresh=100,
     ),
