@@ -265,6 +265,23 @@ def test_a_campaign_killed_at_twenty_moments_ends_in_the_same_store(tmp_path, un
     killed_and_taken_up(tmp_path / "store", undisturbed, sorted(random.sample(range(580), 20)))
 
 
+def test_the_fingerprint_of_a_neuron_is_the_same_in_another_process():
+    program = (
+        "from jaxsbi import fingerprints, simulation; from simulators import hodgkin_huxley as hh; "
+        "x = simulation.outcome(hh.simulate, 8); "
+        "print(fingerprints.of_simulator(hh.simulate, 8, x)['program'])"
+    )
+
+    def of(hash_seed):
+        done = subprocess.run(
+            [sys.executable, "-c", program], check=True, capture_output=True, text=True,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed}, cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        return done.stdout
+
+    assert of("1") == of("2")
+
+
 def test_ctrl_c_keeps_the_rows_of_the_chunk_under_way(tmp_path, undisturbed, monkeypatch):
     folder, stream = tmp_path / "store", filling.stream
 

@@ -6,7 +6,6 @@ are fixed: the conditional one shows it.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from jaxsbi.analysis.conditionals import POINTS
 from jaxsbi.analysis.densities import as_limits, density_of, draws_of
 from jaxsbi.arguments import as_theta, check_count, check_key
+from jaxsbi.compilation import at_once
 from jaxsbi.progress import Reporter, quiet
 from jaxsbi.types import Data, PRNGKey
 
@@ -82,7 +82,7 @@ def conditional_correlations(
         narrower than the prior's range.
     pairs: the numbers (i, j) of those to correlate, all others left NaN; by default all.
     theta: draws to use in place of `samples` new ones.
-    Runs in compiled slices of about a second each, on CPU one per core.
+    Runs in compiled slices of about a second each, on CPU one per core unless they call LAPACK.
     """
     check_key(key)
     points = check_count("points", points, 3)
@@ -140,7 +140,7 @@ def _all(
     together = max(1, LANES[backend] // points**2)
     size = together * max(1, min(SLICE[backend] // (together * points**2), n // together))
     ends = jnp.asarray(low, theta.dtype), jnp.asarray(high, theta.dtype)
-    threads = (os.cpu_count() or 1) if backend == "cpu" else 1
+    threads = at_once(density, theta[:1])
 
     def call(start: int) -> tuple[np.ndarray, np.ndarray]:
         draw, pair = np.divmod(np.arange(start, start + size) % n, len(first))
