@@ -130,7 +130,8 @@ def at_once(fn: Callable[..., Any], *arguments: Any) -> int:
         return 1
     try:
         if isinstance(fn, Partial):
-            waits = _calls_lapack(jax.make_jaxpr(fn)(*arguments).jaxpr)
+            traced = jax.make_jaxpr(lambda fn, *arguments: fn(*arguments))(fn, *arguments)
+            waits = _calls_lapack(traced.jaxpr)
         else:
             waits = _traced(fn, *arguments)[2]
     except Exception:  # whatever it is, the call itself will tell

@@ -32,6 +32,7 @@ def test_no_two_programs_that_call_lapack_run_at_once(monkeypatch):
     assert at_once(lambda x: jnp.sin(x) @ x, x) == at_once(Partial(jnp.sin), x) == 2
     assert at_once(lambda x: jax.lax.map(jnp.linalg.cholesky, x[None]), x) == 1
     assert at_once(jax.jit(lambda x: jax.scipy.linalg.solve_triangular(x, x)), x) == 1
+    assert at_once(Partial(lambda bound, x: bound[jnp.argmax(x)], np.eye(3)), x) == 2
     assert at_once(Partial(jnp.linalg.inv), x) == 1
     assert at_once(lambda x: np.asarray(x), x) == 1
 
