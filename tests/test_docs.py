@@ -14,8 +14,8 @@ import jaxsbi
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-CELL = re.compile(r"^```\{code-cell\}\n(?:(:tags: .*)\n)?(.*?)^```", re.M | re.S)
-FENCED = re.compile(r"^```(?:\{code-cell\}|python)\n(?::tags: .*\n)?(.*?)^```", re.M | re.S)
+CELL = re.compile(r"^```\{code-cell\}\n(?:(:tags: [^\n]*)\n)?(.*?)^```", re.M | re.S)
+FENCED = re.compile(r"^```(?:\{code-cell\}|python)\n(?::tags: [^\n]*\n)?(.*?)^```", re.M | re.S)
 NAME = re.compile(r"jaxsbi((?:\.[a-z_]\w*)+)")
 
 
