@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from experiments import report
@@ -16,9 +17,12 @@ def what_was_done(
     how: Sequence[tuple[str, str]],
     trained: Sequence[tuple[str, Posterior, int]],
     loss: str = "−log q in z",
-    paragraphs: Sequence[str] = (),
+    deviations: Mapping[str, str] = MappingProxyType({}),
 ) -> report.Section:
-    """how: rows of the settings; trained: what was inferred, its posterior, its most epochs."""
+    """how: rows of the settings; trained: what was inferred, its posterior, its most epochs.
+
+    deviations: by preset, what it does otherwise than its name says.
+    """
     where = machine()
     rows = [
         ("command", command),
@@ -33,7 +37,7 @@ def what_was_done(
     ]
     return report.Section(
         "What was done",
-        paragraphs,
+        [told for preset, told in deviations.items() if preset == run.settings["preset"]],
         tables=[
             report.Table(("run", ""), rows),
             report.Table(

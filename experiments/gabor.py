@@ -21,8 +21,9 @@ from jax.tree_util import Partial
 
 import jaxsbi
 from experiments import exact, gabor_report, runs
-from experiments.gabor_presets import DEVIATIONS, PRESETS, Config
-from experiments.keeping import keep_arrays, keep_posterior
+from experiments.conclusion import conclude
+from experiments.gabor_presets import PRESETS, Config
+from experiments.keeping import keep_arrays, keep_posterior, keep_score
 from experiments.presets import settings_of
 from experiments.runs import Run
 from experiments.targets import Target
@@ -92,15 +93,7 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     posterior = infer(keys[1], study, neuron, config)
     reference = sample_exactly(keys[2], study, neuron, config)
     outcome = compare(keys[3], study, neuron, posterior, reference, config)
-    with study.stage("figures"):
-        figures = gabor_report.draw(study.folder / "figures", outcome)
-    typed = command(preset, seed, out, options)
-    results = {"command": typed} | gabor_report.results(outcome)
-    study.finish(results)
-    page = gabor_report.write(study, typed, outcome, figures, DEVIATIONS.get(preset))
-    gabor_report.summarise(outcome)
-    print(f"wrote {study.folder / 'results.json'} and {page}")
-    return results
+    return conclude(study, command(preset, seed, out, options), outcome, gabor_report.TELLING)
 
 
 def prior() -> jaxsbi.Prior:
@@ -191,14 +184,12 @@ def compare(
     theta = np.asarray(posterior.sample(keys[0], config.draws))
     simulate = Partial(gabor.simulate, protocol=neuron.protocol)
 
-    def score() -> dict[str, np.ndarray]:
-        found = jaxsbi.diagnostics.c2st(reference["theta"], theta)
-        predicted = jaxsbi.predict(keys[1], simulate, jnp.asarray(theta[: config.predicted]))
-        return {
-            "mlp": found.mlp, "rf": found.rf, "rows": found.rows, "counts": predicted["count"]
-        }  # fmt: skip
+    def predict() -> dict[str, np.ndarray]:
+        some = jnp.asarray(theta[: config.predicted])
+        return {"counts": jaxsbi.predict(keys[1], simulate, some)["count"]}
 
-    kept = keep_arrays(study, "compare", "c2st", score)
+    score = keep_score(study, "compare", "c2st", reference["theta"], theta)
+    counts = keep_arrays(study, "predict", "predicted", predict)["counts"]
     draws, exactly = (np.asarray(gabor.constrain(t)) for t in (theta, reference["theta"]))
     shares = tuple(
         float(np.mean(np.cos(d[:, ALPHA] - neuron.truth[ALPHA]) < 0)) for d in (draws, exactly)
@@ -207,6 +198,6 @@ def compare(
     apart = abs(shares[0] - shares[1])
     return Outcome(
         config, neuron, posterior, draws, exactly, sampler,
-        C2ST(float(kept["mlp"]), float(kept["rf"]), int(kept["rows"])), shares, kept["counts"],
+        score, shares, counts,
         (Target("share of draws at α + π, less the exact one", apart, MODES),),
     )  # fmt: skip

@@ -11,6 +11,8 @@ import numpy as np
 
 from experiments import report
 from experiments.account import said, what_was_done
+from experiments.conclusion import Telling
+from experiments.gabor_presets import DEVIATIONS
 from experiments.runs import Run
 from experiments.targets import as_table, in_results
 from jaxsbi import plotting
@@ -113,7 +115,7 @@ def _limits(outcome: Outcome) -> np.ndarray:
     margin = 0.05 * np.ptp(limits, axis=1)
     limits = limits + np.stack([-margin, margin], axis=1)
     limits[4] = 0.0, 360.0
-    return np.clip(limits, LEAST, MOST)
+    return np.clip(limits, LEAST[:, None], MOST[:, None])
 
 
 def alike(outcome: Outcome, cells: np.ndarray) -> np.ndarray:
@@ -170,9 +172,7 @@ def _told(values: np.ndarray) -> dict[str, float]:
     return {"mean": values.mean(), "sd": values.std()}
 
 
-def write(
-    study: Run, command: str, outcome: Outcome, figures: dict[str, Path], deviation: str | None
-) -> Path:
+def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) -> Path:
     """report.html: what was asked, the figures, the numbers, how far to trust them."""
     settings, config = study.settings, outcome.config
     spikes = int(outcome.neuron.x_o["count"])
@@ -228,7 +228,7 @@ def write(
         what_was_done(
             study, command, how,
             [(f"cell {outcome.neuron.cell}", outcome.posterior, config.training.max_epochs)],
-            paragraphs=[deviation] if deviation else [],
+            deviations=DEVIATIONS,
         ),
     ]  # fmt: skip
     return report.write(
@@ -254,3 +254,6 @@ def summarise(outcome: Outcome) -> None:
     print(
         f"  exact draws: worth {outcome.sampler['ess']:,.0f} of {outcome.sampler['proposed']:,.0f}"
     )
+
+
+TELLING = Telling(draw, results, write, summarise)

@@ -21,8 +21,9 @@ import numpy as np
 import jaxsbi
 from experiments import checks, exact, glm_report, runs
 from experiments.checks import Check
-from experiments.glm_presets import DEVIATIONS, PRESETS, Config
-from experiments.keeping import keep_arrays, keep_posterior
+from experiments.conclusion import conclude
+from experiments.glm_presets import PRESETS, Config
+from experiments.keeping import keep_arrays, keep_posterior, keep_score
 from experiments.presets import settings_of
 from experiments.runs import Run
 from experiments.targets import Target
@@ -97,15 +98,7 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
         {name: float(known[name]) for name in ("proposed", "ess", "pareto_k")},
         found, calibration, made, targets(found),
     )  # fmt: skip
-    with study.stage("figures"):
-        figures = glm_report.draw(study.folder / "figures", outcome)
-    typed = command(preset, seed, out, options)
-    results = {"command": typed} | glm_report.results(outcome)
-    study.finish(results)
-    page = glm_report.write(study, typed, outcome, figures, DEVIATIONS.get(preset))
-    glm_report.summarise(outcome)
-    print(f"wrote {study.folder / 'results.json'} and {page}")
-    return results
+    return conclude(study, command(preset, seed, out, options), outcome, glm_report.TELLING)
 
 
 def prior() -> jaxsbi.Prior:
@@ -216,13 +209,8 @@ def compare(
 ) -> Found:
     """Can a classifier tell these draws from as many exact ones? And how far is their mean off?"""
     label = f"{method.replace(' ', '_')}-{simulations}"
-
-    def score() -> dict[str, np.ndarray]:
-        found = jaxsbi.diagnostics.c2st(known, draws, jobs=-1 if len(draws) > MANY else None)
-        return {"mlp": found.mlp, "rf": found.rf, "rows": found.rows}
-
-    kept = keep_arrays(study, f"{label}: compare", f"{label}-c2st", score)
-    score = C2ST(float(kept["mlp"]), float(kept["rf"]), int(kept["rows"]))
+    jobs = -1 if len(draws) > MANY else None
+    score = keep_score(study, f"{label}: compare", f"{label}-c2st", known, draws, jobs)
     off = np.max(np.abs(draws.mean(axis=0) - known.mean(axis=0)) / known.std(axis=0))
     return Found(method, simulations, rounds, draws, score, float(off), posterior)
 

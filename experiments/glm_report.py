@@ -9,6 +9,8 @@ import numpy as np
 
 from experiments import checks, report
 from experiments.account import said, what_was_done
+from experiments.conclusion import Telling
+from experiments.glm_presets import DEVIATIONS
 from experiments.runs import Run
 from experiments.targets import as_table, in_results
 from jaxsbi import plotting
@@ -152,9 +154,7 @@ def _numbers(found: Found) -> dict[str, Any]:
     }
 
 
-def write(
-    study: Run, command: str, outcome: Outcome, figures: dict[str, Path], deviation: str | None
-) -> Path:
+def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) -> Path:
     """report.html: what was asked, the figures, the numbers, how far to trust them."""
     best, settings, config = nearest(outcome), study.settings, outcome.config
     captions = {
@@ -220,7 +220,7 @@ def write(
                 if f.posterior is not None
             ],
             "−log q in z; of nle, −log p(x | θ) in the features' units",
-            [deviation] if deviation else [],
+            DEVIATIONS,
         ),
     ]  # fmt: skip
     return report.write(
@@ -256,3 +256,6 @@ def summarise(outcome: Outcome) -> None:
     for target in outcome.targets:
         verdict = "met" if target.met else "missed"
         print(f"  {target.what}: {target.found:.3f} ({target.asked}): {verdict}")
+
+
+TELLING = Telling(draw, results, write, summarise)

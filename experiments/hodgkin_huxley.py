@@ -19,8 +19,9 @@ import numpy as np
 from jax.tree_util import Partial
 
 import jaxsbi
-from experiments import checks, hodgkin_huxley_report, hodgkin_huxley_results, runs
+from experiments import checks, hodgkin_huxley_report, runs
 from experiments.checks import Check
+from experiments.conclusion import conclude
 from experiments.hodgkin_huxley_observations import Observation, Options, observe
 from experiments.hodgkin_huxley_presets import PRESETS, Config
 from experiments.hodgkin_huxley_reach import FEATURE_NAMES
@@ -138,15 +139,8 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
         learned = infer_parameters(key_infer, study, observation, config)
         with study.stage(f"{observation.name}: validate"):
             outcomes.append(validate(key_check, observation, learned, config))
-    with study.stage("figures"):
-        figures = hodgkin_huxley_report.draw(study.folder / "figures", outcomes)
     typed = command(preset, seed, out, options)
-    results = {"command": typed} | hodgkin_huxley_results.results(outcomes)
-    study.finish(results)
-    page = hodgkin_huxley_report.write(study, typed, outcomes, figures)
-    hodgkin_huxley_report.summarise(outcomes)
-    print(f"wrote {study.folder / 'results.json'} and {page}")
-    return results
+    return conclude(study, typed, outcomes, hodgkin_huxley_report.TELLING)
 
 
 def infer_parameters(

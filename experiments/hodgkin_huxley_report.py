@@ -12,8 +12,9 @@ from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
 from experiments import report
 from experiments.account import said, what_was_done
+from experiments.conclusion import Telling
 from experiments.hodgkin_huxley_presets import DEVIATIONS
-from experiments.hodgkin_huxley_results import truth_density
+from experiments.hodgkin_huxley_results import results, truth_density
 from experiments.predictions import central
 from experiments.runs import Run
 from jaxsbi import plotting
@@ -106,7 +107,7 @@ def write(
 
 
 def _what_was_done(study: Run, command: str, outcomes: list[Outcome]) -> report.Section:
-    preset, config = study.settings["preset"], outcomes[0].config
+    config = outcomes[0].config
     how = [
         ("density", said(config.settings["estimator"])),
         ("its training", said(config.settings["training"])),
@@ -122,7 +123,7 @@ def _what_was_done(study: Run, command: str, outcomes: list[Outcome]) -> report.
         how,
         trained,
         "−log q in z, or, of a refined posterior, −log p(x | θ) in the features' units",
-        [DEVIATIONS[preset]] if preset in DEVIATIONS else [],
+        DEVIATIONS,
     )
 
 
@@ -252,3 +253,6 @@ def summarise(outcomes: list[Outcome]) -> None:
         for sentence in trust.sentences(outcome):
             print(f"  {sentence}")
     print()
+
+
+TELLING = Telling(draw, results, write, summarise)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 import numpy as np
 
 import jaxsbi
 from experiments.runs import Run
+from jaxsbi.diagnostics import C2ST
 from jaxsbi.posteriors import Posterior
 from jaxsbi.trained import Diverged
 
@@ -66,3 +68,20 @@ def keep_arrays(
         os.replace(part, path)
     with np.load(path, allow_pickle=False) as stored:
         return dict(stored)
+
+
+def keep_score(
+    run: Run,
+    stage: str,
+    name: str,
+    reference: np.ndarray,
+    draws: np.ndarray,
+    jobs: int | None = None,
+) -> C2ST:
+    """Can a classifier tell `draws` from `reference` ones? As arrays/`name`.npz."""
+
+    def score() -> dict[str, np.ndarray]:
+        return asdict(jaxsbi.diagnostics.c2st(reference, draws, jobs=jobs))
+
+    kept = keep_arrays(run, stage, name, score)
+    return C2ST(**{field: value.item() for field, value in kept.items()})

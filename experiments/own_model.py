@@ -21,7 +21,9 @@ import jaxsbi
 from experiments import one_posterior, report, runs
 from experiments.account import said, what_was_done
 from experiments.arguments import cut, why
+from experiments.conclusion import Telling, conclude
 from experiments.keeping import keep_posterior
+from experiments.one_posterior import Outcome
 from experiments.presets import settings_of
 from experiments.runs import Run
 from jaxsbi import plotting
@@ -118,8 +120,8 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     """Infer, validate, draw and report; returns what results.json holds."""
     config, keys = PRESETS[preset], jax.random.split(jax.random.key(seed), 3)
     x_o, truth = observe(keys[0], options)
-    typed, told = command(preset, seed, out, options), settings_of(config)
-    settings = runs.settings_of("own_model", preset, seed, {"recording": {"x_o": x_o}}, told)
+    seen = {"recording": {"x_o": x_o}}
+    settings = runs.settings_of("own_model", preset, seed, seen, settings_of(config))
     study = Run(out, settings, folders=("posterior", "figures"))
 
     infer = partial(
@@ -131,19 +133,27 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
         found = one_posterior.validate(
             keys[2], simulate, posterior, truth, FEATURES, config.draws, config.fresh
         )
-    with study.stage("figures"):
-        bands = plotting.bands(TIMES, found.x_o, found.predicted, names=["v"])
-        figures = one_posterior.draw(study.folder / "figures", found, bands=bands)
+    telling = Telling(draw, one_posterior.results, write, one_posterior.summarise)
+    return conclude(study, command(preset, seed, out, options), found, telling)
 
-    results = {"command": typed} | one_posterior.results(found)
-    study.finish(results)
-    page = report.write(
+
+def draw(folder: Path, found: Outcome) -> dict[str, Path]:
+    """The figures of any posterior, and the recording among its predictions."""
+    bands = plotting.bands(TIMES, found.x_o, found.predicted, names=["v"])
+    return one_posterior.draw(folder, found, bands=bands)
+
+
+def write(study: Run, typed: str, found: Outcome, figures: dict[str, Path]) -> Path:
+    """report.html: what was asked, the figures, the numbers, how far to trust them."""
+    preset, told = study.settings["preset"], study.settings["config"]
+    config = PRESETS[preset]
+    return report.write(
         study.folder / "report.html",
         "A model of one's own",
         [
             "Which parameters of a differential equation agree with a recording? Every answer is a "
             "probability density over all of them at once, learned from simulations alone.",
-            f"Preset {preset}, seed {seed}.",
+            f"Preset {preset}, seed {study.settings['seed']}.",
         ],
         [
             *one_posterior.sections(
@@ -157,11 +167,8 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
             what_was_done(
                 study, typed,
                 [("density", said(told["estimator"])), ("its training", said(told["training"]))],
-                [("the recording", posterior, config.training.max_epochs)],
+                [("the recording", found.posterior, config.training.max_epochs)],
             ),
         ],
         names=PRIOR.names,
     )  # fmt: skip
-    one_posterior.summarise(found)
-    print(f"wrote {study.folder / 'results.json'} and {page}")
-    return results
