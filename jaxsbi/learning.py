@@ -123,7 +123,7 @@ def learn(
     fresh = unlearned or not settings.warm_start
     if fresh:
         of_z = spread(buffer.rows.z, weights > 0) if algorithm.whitens else None
-        conditional = _init(key_init, settings, scale, of_z)
+        conditional = _init(algorithm, settings.estimator, key_init, prior, scale, of_z)
     else:
         conditional = before.conditional
     if first:
@@ -189,13 +189,17 @@ def _judge(
     return learn_validity(key, model, buffer, settings.reporter, checkpoint)
 
 
-def _init(key: PRNGKey, settings: Settings, scale: Moments, of_z: Spread | None) -> nnx.Module:
+@partial(nnx.jit, static_argnums=(0, 1))
+def _init(
+    algorithm: Algorithm,
+    estimator: Estimator,
+    key: PRNGKey,
+    prior: Prior,
+    scale: Moments,
+    of_z: Spread | None,
+) -> nnx.Module:
     """The module with fresh weights, made by one program instead of one for each of its parts."""
-
-    def init(key: PRNGKey, prior: Prior, scale: Moments, of_z: Spread | None) -> nnx.Module:
-        return settings.algorithm.init(key, settings.estimator, prior, scale, of_z)
-
-    return nnx.jit(init)(key, settings.prior, scale, of_z)
+    return algorithm.init(key, estimator, prior, scale, of_z)
 
 
 @partial(jax.jit, static_argnums=0)
