@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from experiments.hodgkin_huxley import Outcome
 
 TRACES = 3
+CLOSE = 0.25
+"""Posteriors narrower than this share of the prior's range are drawn in their own range too."""
 LIKELIHOOD_LOSS = (
     " Later rounds have the loss of a likelihood, −log p(x | θ) in the units of the features."
 )
@@ -59,6 +61,15 @@ def _draw_one(folder: Path, outcome: Outcome) -> dict[str, Path]:
         "coverage": plotting.coverage(calibration),
         "losses": plotting.losses(history),
     }
+    limits = plotting.reach(outcome.samples, prior)
+    if np.median(np.ptp(limits, axis=1) / np.ptp(prior.bounds, axis=0)) < CLOSE:
+        figures["close"] = plotting.pairs(
+            outcome.samples,
+            prior,
+            limits=limits,
+            truth=observation.truth,
+            points={"MAP": outcome.best},
+        )
     return {
         kind: plotting.save(figure, folder, f"{observation.name}_{kind}")[1]
         for kind, figure in figures.items()
@@ -158,6 +169,7 @@ def _found(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
     captions = {
         "posterior": "Posterior over the prior's range: marginals, and the regions that hold 50, "
         "80 and 95 % of each pair.",
+        "close": "The same, over the range of its own draws.",
         "traces": f"Voltage: {_observed(outcome)}at the mode, and at posterior samples, each with "
         "its own noise.",
         "predictive": "Features of re-simulated posterior samples, and the observed ones.",
@@ -165,7 +177,9 @@ def _found(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
     return report.Section(
         _title(outcome),
         [_of_rounds(posterior) + " " + _of_truth(outcome)],
-        figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
+        figures=[
+            report.Figure(figures[k], caption) for k, caption in captions.items() if k in figures
+        ],
         tables=[parameters, features],
     )
 

@@ -191,6 +191,16 @@ def test_without_bounds_the_range_is_that_of_samples_and_marks():
     assert -6 < low < -2 and 9 < high < 12
 
 
+def test_the_reach_of_samples_ends_at_the_priors_bounds():
+    prior = jaxsbi.box([0.0, -5.0], [1.0, 5.0])
+    samples = np.stack([np.linspace(0, 1, 2001) ** 8, RNG.normal(0, 0.1, 2001)], axis=1)
+    limits = plotting.reach(samples, prior)
+    assert limits[0].tolist() == [0.0, 1.0] and np.all(np.abs(limits[1]) < 0.5)
+    inside = (samples >= limits[:, 0]) & (samples <= limits[:, 1])
+    assert inside.mean() > 0.998
+    assert plotting.reach(samples)[0, 1] > 1.0
+
+
 def test_a_notebook_shows_a_figure():
     assert FIGURES["coverage"]()._repr_png_().startswith(b"\x89PNG\r\n")
 

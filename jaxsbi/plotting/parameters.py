@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 REACH = (0.001, 0.999)
-"""Quantiles of the samples that a figure without a prior reaches."""
+"""Quantiles of the samples that a range drawn for them reaches."""
 
 
 class Axes(NamedTuple):
@@ -45,6 +45,18 @@ def axes_of(
     if limits.shape != (d, 2) or not (limits[:, 0] < limits[:, 1]).all():
         raise ValueError(f"limits: expected ({d}, 2), each low < high, came {limits.tolist()}")
     return Axes(names, units, limits)
+
+
+def reach(samples: Any, prior: Any = None) -> np.ndarray:
+    """The range (d, 2) of samples (n, d), no further than the prior's bounds: `limits` to zoom in.
+
+    It leaves out one sample in a thousand on either side.
+    """
+    limits = _reach([matrix("samples", samples, None if prior is None else prior.dim)])
+    if prior is None:
+        return limits
+    low, high = map(np.asarray, prior.bounds)
+    return np.clip(limits, low[:, None], high[:, None])
 
 
 def _reach(rows: Sequence[np.ndarray]) -> np.ndarray:
