@@ -13,11 +13,11 @@ from experiments.arguments import NO_CACHE, Parser, count, cut, one_of, why
 from experiments.studies import ALL, PRESETS, STUDIES, Study, contents
 
 SEEDS = 2**32  # jax.random.key takes a seed modulo this
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0; 2 for bad input, 130 for Ctrl-C, with one line on standard error."""
+    """Exit status: 0; 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM, told in one line."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     top = Parser(
         prog="python -m experiments",
@@ -65,8 +65,16 @@ def _status(run: Callable[[], int | None]) -> int:
         print(f"error: {' '.join(said.split())}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("interrupted: what is finished is kept; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
+        return _ended(INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code != TERMINATED:
+            raise
+        return _ended(TERMINATED)
+
+
+def _ended(status: int) -> int:
+    print("interrupted: what is finished is kept; the same command goes on", file=sys.stderr)
+    return status
 
 
 def start(study: Study, arguments: Sequence[str]) -> None:
@@ -96,7 +104,7 @@ def start_all(arguments: Sequence[str]) -> int:
         words += ["--out", str(given.out / study.name)] if given.out else []
         words += [] if given.cache else ["--no-cache"]
         worst = max(worst, _status(partial(start, study, words)))
-        if worst == INTERRUPTED:
+        if worst >= INTERRUPTED:
             break
     return worst
 

@@ -67,6 +67,11 @@ def make(
     return tuple(_made(*test) for test in tests)
 
 
+def in_results(checks: Sequence[Check]) -> dict[str, dict[str, Any]]:
+    """As results.json has them."""
+    return {c.name: {"verdict": c.verdict, "p_value": c.p_value} for c in checks}
+
+
 def as_table(checks: Sequence[Check]) -> Table:
     """As a report has them."""
     return Table(

@@ -21,6 +21,7 @@ from jax.tree_util import Partial
 
 import jaxsbi
 from experiments import exact, gabor_report, runs
+from experiments.checks import Check
 from experiments.conclusion import conclude
 from experiments.gabor_presets import PRESETS, Config
 from experiments.keeping import keep_arrays, keep_posterior, keep_score
@@ -75,6 +76,7 @@ class Outcome(NamedTuple):
     score: C2ST
     turned: tuple[float, float]
     counts: np.ndarray
+    checks: tuple[Check, ...]
     targets: tuple[Target, ...]
 
 
@@ -196,8 +198,15 @@ def compare(
     )
     sampler = {k: float(reference[k]) for k in ("proposed", "ess", "pareto_k", "log_evidence")}
     apart = abs(shares[0] - shares[1])
+    fired = jaxsbi.diagnostics.predictive(neuron.x_o["count"], counts, names=["spikes"])
+    made = (
+        Check("c2st", "Can classifiers tell learned draws from exact ones?",
+              score.verdict, score.p_value),
+        Check("predictive", "Do draws, simulated anew, fire as often as was observed?",
+              fired.verdict, float(fired.p_values[0])),
+    )  # fmt: skip
     return Outcome(
         config, neuron, posterior, draws, exactly, sampler,
-        score, shares, counts,
+        score, shares, counts, made,
         (Target("share of draws at α + π, less the exact one", apart, MODES),),
     )  # fmt: skip

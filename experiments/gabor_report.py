@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import report
+from experiments import checks, report
 from experiments.account import said, what_was_done
 from experiments.conclusion import Telling
 from experiments.gabor_presets import DEVIATIONS
@@ -141,6 +141,7 @@ def results(outcome: Outcome) -> dict[str, Any]:
         "cell": outcome.neuron.cell,
         "spikes": outcome.neuron.x_o["count"],
         "targets": in_results(outcome.targets),
+        "diagnostics": checks.in_results(outcome.checks),
         "share_at_alpha_plus_pi": dict(zip(("learned", "exact"), outcome.turned, strict=True)),
         "c2st_mlp": outcome.score.mlp,
         "c2st_rf": outcome.score.rf,
@@ -224,6 +225,7 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
              f"(Pareto shape {outcome.sampler['pareto_k']:.2f}; below 0.7 is reliable). They know "
              "the spikes, the network only their number and average."],
             [report.Figure(figures[kind], captions[kind]) for kind in ("posterior", "losses")],
+            summary=[checks.as_table(outcome.checks)],
         ),
         what_was_done(
             study, command, how,

@@ -133,9 +133,7 @@ def results(outcome: Outcome) -> dict[str, Any]:
             "sd": dict(zip(names, exact.std(axis=0), strict=True)),
         },
         "methods": {f.name: _numbers(f) for f in outcome.found},
-        "diagnostics": {
-            c.name: {"verdict": c.verdict, "p_value": c.p_value} for c in outcome.checks
-        },
+        "diagnostics": checks.in_results(outcome.checks),
     }
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from experiments import checks
 from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
 from experiments.hodgkin_huxley_reach import FEATURE_NAMES
@@ -114,9 +115,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
             "coverage_gaps": dict(zip(map(str, LEVELS), reached - LEVELS, strict=True)),
             "verdict": calibration.verdict,
         },
-        "diagnostics": {
-            c.name: {"verdict": c.verdict, "p_value": c.p_value} for c in outcome.checks
-        },
+        "diagnostics": checks.in_results(outcome.checks),
         "trust": trust.sentences(outcome),
     }
 

@@ -101,7 +101,7 @@ def results(found: Outcome) -> dict[str, Any]:
         "map_at_bound": found.at_bound,
         "share_of_features_held": float(np.mean((found.x_o >= low) & (found.x_o <= high))),
         "coverage": dict(zip(map(str, LEVELS), found.calibration.coverage(LEVELS), strict=True)),
-        "diagnostics": {c.name: {"verdict": c.verdict, "p_value": c.p_value} for c in found.checks},
+        "diagnostics": checks.in_results(found.checks),
     }
 
 

@@ -213,7 +213,7 @@ def diagnose(
     seed: Seed = 1,
     json: Flag = False,
 ) -> dict[str, Any]:
-    """Is the posterior calibrated? Ranks of true parameters, on fresh simulations.
+    """Is the posterior calibrated? Ranks of true parameters, and coverage, on fresh simulations.
 
     Parameters
     ----------
@@ -235,14 +235,18 @@ def diagnose(
     key_rows, key_ranks = jax.random.split(jax.random.fold_in(jax.random.key(seed), FRESH))
     theta, x = jaxsbi.simulate(key_rows, found.simulate, found.prior, n, progress=True)
     result = diagnostics.calibrate(key_ranks, posterior, theta, x, samples=samples)
-    low = diagnostics.holm(result.p_values, 0.05)
     return {
         "run": run,
         "problem": found.name,
         "rows": len(result.ranks),
         "unserved": result.unserved,
         "p_values": dict(zip(result.names, map(float, result.p_values), strict=True)),
-        "calibrated": not bool(np.any(low)),
+        "coverage": dict(
+            zip(map(str, diagnostics.LEVELS), map(float, result.coverage()), strict=True)
+        ),
+        "coverage_p_value": result.coverage_p_value,
+        "calibrated": result.calibrated,
+        "verdict": result.verdict,
     }
 
 

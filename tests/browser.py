@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -51,6 +52,18 @@ class Browser:
         found = self("Runtime.evaluate", expression=expression, awaitPromise=True,
                      returnByValue=True)  # fmt: skip
         return found["result"].get("value")
+
+    def check(self, page: Path, figures: int) -> None:
+        """A page is whole: all figures are there, it asks for nothing, fits a phone and prints."""
+        self.open(page)
+        widths = "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
+        found = self.ask(widths)
+        assert min(found) > 0 and len(found) == figures
+        assert (self.requests, self.complaints) == ([page.as_uri()], [])
+        self("Emulation.setDeviceMetricsOverride", **PHONE)
+        assert self.ask("document.documentElement.scrollWidth") == PHONE["width"]
+        paper = base64.b64decode(self("Page.printToPDF")["data"])
+        assert paper.startswith(b"%PDF") and paper.count(b"/Type /Page\n") > 1
 
     @property
     def requests(self) -> list[str]:

@@ -158,12 +158,15 @@ def test_an_error_of_many_lines_is_told_in_one_and_whole_on_demand(monkeypatch, 
         main([*STUDY, "--no-cache"])
 
 
-def test_ctrl_c_ends_the_command_with_one_line(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("signal", "status"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)], ids=["INT", "TERM"]
+)
+def test_a_signal_ends_the_command_with_one_line(monkeypatch, capsys, signal, status):
     def interrupted(*_):
-        raise KeyboardInterrupt
+        raise signal
 
     monkeypatch.setattr(study, "run", interrupted)
-    assert main([*STUDY, "--no-cache"]) == 130
+    assert main([*STUDY, "--no-cache"]) == status
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "the same command goes on" in error
 

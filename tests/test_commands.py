@@ -97,7 +97,8 @@ def test_a_posterior_is_diagnosed_on_fresh_rows_of_its_own_problem(place, capsys
     found = told(capsys, "diagnose", place / "run", "--n", 200, "--samples", 100)
     assert found["rows"] == 200 and found["problem"] == "shifted"
     assert set(found["p_values"]) == {"a", "b"}
-    assert found["calibrated"] == all(p > 0.025 for p in found["p_values"].values())
+    assert set(found["coverage"]) == {"0.5", "0.8", "0.95"} and 0 < found["coverage_p_value"] <= 1
+    assert found["calibrated"] == found["verdict"].startswith("calibrated")
 
 
 def test_stores_runs_and_posteriors_tell_what_they_hold(place, capsys):
@@ -110,6 +111,41 @@ def test_stores_runs_and_posteriors_tell_what_they_hold(place, capsys):
     assert posterior["rounds"] == run["rounds"]
     assert main(["inspect", str(place / "sims")]) == 0
     assert "3,000" in capsys.readouterr().out
+
+
+WATCHED = []
+
+
+def _watch(event, arguments):
+    """Connections, and files opened to be written, made or renamed, while somebody watches."""
+    if not WATCHED:
+        return
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        WATCHED.append(("network", arguments))
+    elif event == "open" and isinstance(arguments[0], str) and arguments[2] & os.O_ACCMODE:
+        WATCHED.append(("file", arguments[0]))
+    elif event in ("os.mkdir", "os.rename"):
+        WATCHED.append(("file", str(arguments[0])))
+
+
+def test_nothing_is_fetched_nor_written_but_where_it_was_asked_for(place, capsys, tmp_path):
+    sys.addaudithook(_watch)
+    WATCHED.append(("file", str(tmp_path)))
+    try:
+        told(capsys, "simulate", "shifted", "--n", 100, "--store", tmp_path / "sims")
+        quick = ["--estimator", "mdn", "--max-epochs", "2"]
+        told(capsys, "train", "--store", tmp_path / "sims", "--out", tmp_path / "run", *quick)
+        told(capsys, "diagnose", tmp_path / "run", "--n", 50, "--samples", 9)
+        draws = tmp_path / "theta.csv"
+        told(capsys, "sample", tmp_path / "run", "--x", place / "x.npy", "--n", 5, "--out", draws)
+        told(capsys, "inspect", tmp_path / "run")
+    finally:
+        seen = set(WATCHED)
+        WATCHED.clear()
+    written = {path for kind, path in seen if kind == "file" and path != os.devnull}
+    assert any(path.startswith(str(tmp_path / "run")) for path in written)  # it does watch
+    assert not [what for what in seen if what[0] == "network"]
+    assert all(path.startswith(str(tmp_path)) for path in written), sorted(written)
 
 
 def test_the_same_command_adds_rows_and_reads_back_what_is_done(place, capsys, tmp_path):

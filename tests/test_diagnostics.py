@@ -9,6 +9,7 @@ from scipy import stats
 
 import jaxsbi
 from jaxsbi import diagnostics
+from jaxsbi.diagnostics import Calibration
 from jaxsbi.diagnostics.samples import WIDTHS
 
 KEY = jax.random.key(0)
@@ -28,7 +29,24 @@ def test_a_wrong_posterior_is_not_calibrated(kind):
     theta, x = joint(jax.random.key(1), 1000)
     found = diagnostics.sbc(jax.random.key(2), WRONG[kind], theta, x, samples=199)
     assert found.rejected().all()
-    assert found.verdict.startswith("not calibrated")
+    assert found.verdict.startswith("not calibrated") and not found.calibrated
+
+
+def test_a_wrong_correlation_is_told_by_coverage_alone():
+    theta, x = joint(jax.random.key(1), 1000)
+    found = diagnostics.sbc(jax.random.key(2), WRONG["correlated"], theta, x, samples=199)
+    assert not found.rejected().any() and not found.calibrated
+    assert found.verdict.startswith("ranks are uniform, but coverage is off by")
+
+
+def test_a_small_error_of_coverage_that_is_more_than_chance_is_no_calibration():
+    uniform = (np.arange(5000) + 0.5) / 5000
+    told = {}
+    for power in (1.0, 1.1):
+        found = Calibration(("a",), 99, np.zeros((5000, 1), int), np.array([0.5]), uniform**power)
+        told[power] = found.calibrated, "more than by chance" in found.verdict
+        assert found.gap < 0.05
+    assert told == {1.0: (True, False), 1.1: (False, True)}
 
 
 def test_coverage_of_a_narrow_posterior_is_too_low_and_of_a_wide_one_too_high():

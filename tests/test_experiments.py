@@ -1,6 +1,5 @@
 """The study: it runs, is taken up again, and tells one run from another."""
 
-import base64
 import json
 import os
 import subprocess
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
-from browser import PHONE, browser
+from browser import browser
 
 import jaxsbi
 from experiments import hodgkin_huxley as study
@@ -81,15 +80,8 @@ def test_the_study_writes_numbers_figures_posteriors_and_a_page(finished):
 def test_the_page_shows_its_figures_in_a_browser_and_asks_for_nothing_else(finished, tmp_path):
     out, _ = finished
     page = out / "report.html"
-    widths = "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
     with browser() as opened:
-        opened.open(page)
-        assert min(opened.ask(widths)) > 0 and len(opened.ask(widths)) == 12
-        assert (opened.requests, opened.complaints) == ([page.as_uri()], [])
-        opened("Emulation.setDeviceMetricsOverride", **PHONE)
-        assert opened.ask("document.documentElement.scrollWidth") == PHONE["width"]
-        paper = base64.b64decode(opened("Page.printToPDF")["data"])
-        assert paper.startswith(b"%PDF") and paper.count(b"/Type /Page\n") > 3
+        opened.check(page, figures=12)
         # a page that does ask, and one that is not allowed to, are found out
         asking = tmp_path / "asking.html"
         asking.write_text('<img src="http://127.0.0.1:9/picture.png">')

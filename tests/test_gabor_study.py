@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from browser import browser
 
 from experiments import gabor as study
 from experiments import gabor_report
@@ -41,6 +42,9 @@ def test_a_run_is_written_and_taken_up_again_with_the_same_numbers(finished):
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 4 == len(list(out.glob("figures/*.png")))
     assert all(set(row) == {"truth", "learned", "exact"} for row in first["posterior"].values())
+    assert set(first["diagnostics"]) == {"c2st", "predictive"}
+    with browser() as opened:
+        opened.check(out / "report.html", figures=4)
 
 
 def test_an_even_field_turned_by_half_a_circle_is_as_likely(neuron):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from browser import browser
 
 import jaxsbi
 from experiments import glm as study
@@ -39,6 +40,8 @@ def test_a_run_is_written_and_taken_up_again_with_the_same_numbers(finished):
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 6 == len(list(out.glob("figures/*.png")))
     assert "python -m experiments glm" in page
+    with browser() as opened:
+        opened.check(out / "report.html", figures=6)
 
 
 def test_exact_draws_are_those_of_gibbs_sampling(tmp_path):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from browser import browser
 from scipy.integrate import solve_ivp
 
 from experiments import own_model as study
@@ -41,6 +42,8 @@ def test_a_recording_in_a_file_is_explained(finished):
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 5 and "τ" not in page
     assert "ε" in page and "--recording" in page
+    with browser() as opened:
+        opened.check(out / "report.html", figures=5)
 
 
 def test_the_model_is_the_equation_solved_by_another_solver(monkeypatch):

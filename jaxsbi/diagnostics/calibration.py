@@ -61,6 +61,17 @@ class Calibration:
         return float(uniformity(ranks[:, None], self.samples)[0])
 
     @property
+    def gap(self) -> float:
+        """The largest |coverage − level| over LEVELS."""
+        return float(np.max(np.abs(self.coverage() - LEVELS)))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether ranks and coverage are off by no more than chance (1 %), nor by 5 points."""
+        by_chance = self.coverage_p_value > CHANCE
+        return not np.any(self.rejected()) and by_chance and self.gap <= GAP
+
+    @property
     def verdict(self) -> str:
         """One sentence a reader can act on."""
         return self._judgement + left_out(self.unserved, self.outside, len(self.credibility))
@@ -70,10 +81,11 @@ class Calibration:
         wrong = [name for name, hit in zip(self.names, self.rejected(), strict=False) if hit]
         if wrong:
             return f"not calibrated: ranks of {', '.join(wrong)} are not uniform (Holm, 1 %)"
-        gap = np.max(np.abs(self.coverage() - LEVELS))
-        if gap > GAP:
-            return f"ranks are uniform, but coverage is off by up to {100 * gap:.0f} points"
-        return f"calibrated: uniform ranks, coverage within {100 * gap:.1f} points of nominal"
+        points = f"{100 * self.gap:.1f} points"
+        if not self.calibrated:
+            more = ", more than by chance" * (self.coverage_p_value <= CHANCE)
+            return f"ranks are uniform, but coverage is off by up to {points}{more}"
+        return f"calibrated: uniform ranks, coverage within {points} of nominal"
 
 
 def calibrate(
