@@ -117,6 +117,24 @@ ALL = (
         },
     ),
     Study(
+        "channels",
+        "3",
+        "Eight parameters of any potassium channel from its currents: one posterior for all.",
+        {
+            "smoke": Cost("200"),
+            "laptop": Cost("50,000"),
+            "gpu": Cost("500,000"),
+            "paper": Cost("1,000,000"),
+        },
+        {
+            "--data": {
+                "metavar": "DIR",
+                "help": "folder with channels/omnimodel_fits.npz (default: JAXSBI_DATA); without "
+                "it, channels are drawn from the prior",
+            },
+        },
+    ),
+    Study(
         "hodgkin_huxley",
         "4",
         "Eight parameters of a Hodgkin–Huxley neuron (fig. 4): a synthetic one and a recorded one.",
