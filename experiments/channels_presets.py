@@ -38,13 +38,17 @@ PRESETS = {
     ),
     "laptop": Config(
         simulations=50_000,
-        estimator=jaxsbi.nsf(hidden=(100, 100)),
-        training=jaxsbi.Training(weight_decay=0.1, max_epochs=60),
+        estimator=jaxsbi.nsf(hidden=(128, 128)),
+        training=jaxsbi.Training(
+            learning_rate=3e-3, weight_decay=(1.0, 0.1), anneal=80, max_epochs=160
+        ),
     ),
     "gpu": Config(
         simulations=500_000,
         estimator=jaxsbi.nsf(hidden=(128, 128)),
-        training=jaxsbi.Training(weight_decay=0.1, batch_size=2000, max_epochs=60),
+        training=jaxsbi.Training(
+            learning_rate=3e-3, weight_decay=0.1, batch_size=2000, anneal=80, max_epochs=160
+        ),
     ),
     "paper": Config(
         simulations=1_000_000,
