@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from experiments.channels import Outcome
 
 SHADE = "#888888"
+LEAST = 1e-5
+"""Of one less a correlation, drawn."""
 
 
 def reached(outcome: Outcome) -> np.ndarray:
@@ -32,35 +35,35 @@ def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
             d.draws, of, truth=outcome.channels.theta[d.row], points={"MAP": outcome.modes[d.row]}
         )
         for i, d in enumerate(outcome.details)
+        if i  # the first one's is among the figures that every posterior has
     }
     return one_posterior.draw(
         folder, outcome.found, correlations=correlations(outcome), currents=currents(outcome),
-        **{kind: figure for kind, figure in more.items() if kind != "posterior_1"},
+        **more,
     )  # fmt: skip
 
 
 def correlations(outcome: Outcome):
-    """A histogram over all channels, and every channel by its family."""
-    found, within = outcome.correlations, reached(outcome)
+    """One less the correlation: a histogram over all channels, and every channel by its family."""
+    within, far = reached(outcome), np.clip(1 - outcome.correlations, LEAST, None)
     families = np.array(outcome.channels.families)
     kinds = [f for f in (*FAMILIES, DRAWN) if f in families]
-    floor = float(np.floor(10 * min(0.9, found.min())) / 10)
     with style():
         figure = figure_of(PAGE, 2.6, layout="constrained")
-        left, right = figure.subplots(1, 2)
-        bins = np.linspace(floor, 1, 41)
-        sides = [found[within], found[~within]]
-        left.hist(sides, bins, stacked=True, color=[BLUE, GREY])
-        left.set(xlabel="correlation of the currents", ylabel="channels", xlim=(floor, 1))
-        shifts = np.random.default_rng(0).uniform(-0.3, 0.3, len(found))
+        left, right = figure.subplots(1, 2, sharex=True)
+        bins = np.geomspace(LEAST, 2, 40)
+        left.hist([far[within], far[~within]], bins, stacked=True, color=[BLUE, GREY])
+        left.set(ylabel="channels")
+        shifts = np.random.default_rng(0).uniform(-0.3, 0.3, len(far))
         for row, kind in enumerate(kinds):
             for side, colour in ((within, BLUE), (~within, SHADE)):
                 some = (families == kind) & side
                 right.plot(
-                    found[some], row + shifts[some], "o", ms=2.5, mew=0, alpha=0.6, color=colour
+                    far[some], row + shifts[some], "o", ms=2.5, mew=0, alpha=0.6, color=colour
                 )
-        right.set(xlabel="correlation of the currents", xlim=(floor, 1.005))
         right.set(yticks=range(len(kinds)), yticklabels=kinds, ylim=(len(kinds) - 0.5, -0.5))
+        right.set(xscale="log", xlim=(2, LEAST))
+        figure.supxlabel("1 − correlation of the currents", fontsize=8)
         handles = [patch(BLUE, "the prior reaches the channel")]
         if not within.all():
             handles.append(patch(GREY, "it does not"))
@@ -79,7 +82,8 @@ def currents(outcome: Outcome):
                 axis.plot(time, one.T, color=SHADE, lw=1.6)
                 axis.plot(time, other.T, color=BLUE, lw=0.6)
                 axis.locator_params(axis="x", nbins=3)
-            row[0].set_ylabel(f"{bare(outcome, d.row)}\nI / max I")
+            short = re.sub(r"^\d+_", "", bare(outcome, d.row))
+            row[0].set_ylabel(f"{short}\nI / max I", fontsize=7)
         for axis, name in zip(axes[0], names, strict=True):
             axis.set_title(name)
         figure.supxlabel("t [ms]", fontsize=8)

@@ -134,8 +134,8 @@ def _all_channels(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
             f"{outcome.config.draws:,} draws, once the density is trained and compiled.",
         ],
         [report.Figure(figures["correlations"], "Correlation of a channel's current with that at "
-         "the mode of its posterior. Left: how many channels; right: each by its family, which is "
-         "told by the name of its model.")],
+         "the mode of its posterior: the farther right, the more alike. Left: how many channels; "
+         "right: each by its family, which is told by the name of its model.")],
         [report.Table(("family", "channels", "10th percentile", "median"), rows,
                       "Correlations by family.")],
         [as_table(outcome.targets)],

@@ -122,7 +122,7 @@ ALL = (
         "Eight parameters of any potassium channel from its currents: one posterior for all.",
         {
             "smoke": Cost("200"),
-            "laptop": Cost("50,000"),
+            "laptop": Cost("50,000", "17 min", "3.0 GB"),
             "gpu": Cost("500,000"),
             "paper": Cost("1,000,000"),
         },

@@ -122,14 +122,15 @@ def test_published_channels_and_the_distinct_ones_within_the_prior(data):
 
 
 @pytest.mark.slow
-def test_the_prior_reaches_79_of_the_109_distinct_channels(data, tmp_path):
+def test_the_prior_reaches_80_of_the_109_distinct_channels(data, tmp_path):
+    """None is near the line: NumPy in float64 tells the same ones."""
     told = published(data(channels.FITS))
     protocol = study.clamp(data("channels").parent, told, study.PRESETS["laptop"])
     first, _ = told.distinct
     each = Channels(tuple(told.names[i] for i in first), told.theta[first], True)
     run = Run(tmp_path / "run", {"seed": 0})
     _, within = compare(jax.random.key(0), run, each, each.theta, protocol)
-    assert within.reached.sum() == 79
+    assert within.reached.sum() == 80 and np.abs(within.correlation - 0.99).min() > 1e-4
 
 
 def test_without_a_folder_channels_are_drawn_from_the_prior():
