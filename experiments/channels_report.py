@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from experiments.channels import Outcome
 
 NAMES = [p.name for p in channels.PARAMETERS]
+CORNER = (
+    " The prior's box is wide: in f and h most published channels lie within two hundredths of its "
+    "range from 0, where few simulations are."
+)
 
 
 def results(outcome: Outcome) -> dict[str, Any]:
@@ -187,15 +191,23 @@ def _beyond(outcome: Outcome) -> list[report.Section]:
 def _in_detail(outcome: Outcome, figures: dict[str, Path]) -> list[report.Section]:
     """Some channels one by one, and how far to trust the first one's posterior."""
     which = [bare(outcome, d.row) for d in outcome.details]
+    told = [
+        f"{name} (its mode's current correlates by {outcome.correlations[d.row]:.4f})"
+        for name, d in zip(which, outcome.details, strict=True)
+    ]
     table = report.Table(
-        ("channel", "correlation", *(f"{n}{of}" for n in NAMES for of in ("", " mode"))),
+        ("parameter", "unit", *(text for name in which for text in (name, "mode"))),
         [
             (
-                name,
-                float(outcome.correlations[d.row]),
-                *np.stack([outcome.channels.theta[d.row], outcome.modes[d.row]], 1).ravel(),
+                p.name,
+                p.unit,
+                *(
+                    float(theta[i])
+                    for d in outcome.details
+                    for theta in (outcome.channels.theta[d.row], outcome.modes[d.row])
+                ),
             )
-            for name, d in zip(which, outcome.details, strict=True)
+            for i, p in enumerate(channels.PARAMETERS)
         ],
         "Parameters of the channels, and the modes of their posteriors.",
     )
@@ -211,8 +223,8 @@ def _in_detail(outcome: Outcome, figures: dict[str, Path]) -> list[report.Sectio
         outcome.found,
         figures,
         [
-            f"Distinct channels inside the prior: {', '.join(which)}. Checks, means and "
-            f"predictions below are of the first, {which[0]}."
+            f"Distinct channels inside the prior: {', '.join(told)}. Means and checks below are of "
+            "the first." + (CORNER if outcome.channels.published else "")
         ],
         *others,
     )

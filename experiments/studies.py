@@ -147,6 +147,23 @@ ALL = (
         RECORDING,
     ),
     Study(
+        "hodgkin_huxley_features",
+        "4",
+        "The same synthetic neuron from seven, four and one feature; against a genetic algorithm.",
+        {
+            "smoke": Cost("500"),
+            "laptop": Cost("30,000"),
+            "paper": Cost("100,000"),
+        },
+        {
+            "--evolution": {
+                "action": "store_true",
+                "help": "compare with a genetic algorithm (IBEA, extra `evolution`) at as many "
+                "simulations",
+            },
+        },
+    ),
+    Study(
         "own_model",
         "–",
         "A template: a differential equation, a prior and a recording of your own.",
