@@ -117,6 +117,24 @@ ALL = (
         },
     ),
     Study(
+        "channels",
+        "3",
+        "Eight parameters of any potassium channel from its currents: one posterior for all.",
+        {
+            "smoke": Cost("200"),
+            "laptop": Cost("50,000", "17 min", "3.0 GB"),
+            "gpu": Cost("500,000"),
+            "paper": Cost("1,000,000"),
+        },
+        {
+            "--data": {
+                "metavar": "DIR",
+                "help": "folder with channels/omnimodel_fits.npz (default: JAXSBI_DATA); without "
+                "it, channels are drawn from the prior",
+            },
+        },
+    ),
+    Study(
         "hodgkin_huxley",
         "4",
         "Eight parameters of a Hodgkin–Huxley neuron (fig. 4): a synthetic one and a recorded one.",
@@ -127,6 +145,23 @@ ALL = (
             "paper": Cost("350,000"),
         },
         RECORDING,
+    ),
+    Study(
+        "hodgkin_huxley_features",
+        "4",
+        "The same synthetic neuron from seven, four and one feature; against a genetic algorithm.",
+        {
+            "smoke": Cost("500"),
+            "laptop": Cost("30,000"),
+            "paper": Cost("100,000"),
+        },
+        {
+            "--evolution": {
+                "action": "store_true",
+                "help": "compare with a genetic algorithm (IBEA, extra `evolution`) at as many "
+                "simulations",
+            },
+        },
     ),
     Study(
         "own_model",

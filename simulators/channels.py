@@ -16,6 +16,7 @@ large: hand a protocol to `jax.jit` as an argument, for one that is closed over 
 import functools
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -204,6 +205,17 @@ def fit_basis(thetas: np.ndarray, clamps: Sequence[Clamp], labels: Sequence[str]
     return Basis(tuple(functions), tuple(clamp.name for clamp in clamps))
 
 
+def fits(path: str | Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and θ (n, 8) of the channels in a file such as FITS."""
+    names, thetas = read(
+        path,
+        *("names", "theta"),
+        expected="an .npz with theta and names of channels",
+        remedy="put a whole file in its place, or take it away",
+    )
+    return tuple(str(name) for name in np.ravel(names)), thetas
+
+
 @functools.cache
 def default_protocol() -> Protocol:
     """The five protocols with a basis fitted to the published channels, made once per process.
@@ -213,12 +225,7 @@ def default_protocol() -> Protocol:
     """
     clamps, path = standard(), data_folder() / FITS
     if path.exists():
-        thetas, labels = read(
-            path,
-            *("theta", "names"),
-            expected="an .npz with theta and names of channels",
-            remedy="put a whole file in its place, or take it away",
-        )
+        labels, thetas = fits(path)
     else:
         warnings.warn(
             f"{FITS} is not in the data folder (set JAXSBI_DATA): the basis of the features is "
