@@ -25,7 +25,7 @@ from experiments.compensation_presets import ARMS, PRESETS, Config
 from experiments.conclusion import conclude
 from experiments.keeping import keep_arrays
 from experiments.runs import Run
-from experiments.stg_circuits import Circuits, run_all
+from experiments.stg_circuits import SD, Circuits, run_all
 from experiments.stg_rhythms import observe
 from experiments.targets import Target
 from jaxsbi.analysis import Correlations, Slice, condition
@@ -35,7 +35,6 @@ from simulators.stg import PARAMETERS
 RESAMPLES = 2000
 SLICES, RESOLUTION = 6, 50
 LOW, HIGH = (np.array([getattr(p, end) for p in PARAMETERS]) for end in ("low", "high"))
-SD = (HIGH - LOW) / np.sqrt(12)
 COMPENSATED, ALONE, OPPOSED = range(ARMS)
 
 
@@ -107,7 +106,7 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     if rhythm is None:
         learned = taken(options.posterior)
     else:
-        posterior = stg.infer(keys[1], study, rhythm, config.inference)
+        posterior = stg.infer(keys[1], study, rhythm, config.inference).posterior
         circuits = stg.simulate_draws(keys[2], study, posterior, config.inference)
         learned = Learned(posterior, circuits, f"inferred here, {rhythm.title}")
     marginal, conditional = correlate(keys[3:5], study, learned.posterior, config)
@@ -144,7 +143,9 @@ def inferred(folder: Path) -> dict[str, Any]:
 def taken(folder: Path) -> Learned:
     """The posterior of a finished run of the study stg, and the runs of its draws."""
     told = inferred(folder)
-    posterior = jaxsbi.load(folder / "posterior" / next(iter(told["observations"])))
+    name = next(iter(told["observations"]))
+    path = folder / "posterior" / f"{name}{stg.BY_LIKELIHOOD}"
+    posterior = jaxsbi.load(path if path.exists() else path.with_name(name))
     with np.load(folder / "arrays" / "draws.npz", allow_pickle=False) as stored:
         circuits = Circuits(**stored)
     return Learned(posterior, circuits, f"of the study stg, {told['preset']}, seed {told['seed']}")
@@ -211,12 +212,16 @@ def moved(theta: np.ndarray, i: int, j: int, rho: float, step: float) -> np.ndar
 def change_pairs(
     key: jax.Array, study: Run, learned: Learned, conditional: Correlations, config: Config
 ) -> Change:
-    """Pyloric draws, changed in the most correlated pairs as these say and the other way, run."""
+    """Pyloric draws, changed in the most correlated pairs as these say and the other way, run.
+
+    Where no draw is pyloric, as of a run that is meant to be small, all are taken.
+    """
     pairs = strongest(conditional.matrix, config.strongest)
     rho = conditional.matrix[pairs[:, 0], pairs[:, 1]]
 
     def run_changed() -> dict[str, np.ndarray]:
-        pyloric = learned.circuits.theta[learned.circuits.pyloric]
+        circuits = learned.circuits
+        pyloric = circuits.theta[circuits.pyloric | ~circuits.pyloric.any()]
         thetas, used = [], np.zeros((len(pairs), config.circuits), bool)
         for p, (i, j) in enumerate(pairs):
             changed = np.stack(

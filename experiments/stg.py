@@ -2,10 +2,11 @@
 
 The pyloric network of the crab: three neurons, seven synapses, 31 conductances, and a rhythm that
 was recorded, told by 18 features. Of circuits drawn from the prior one in a hundred has all of
-them, so that later rounds draw where the density learned so far expects this rhythm. Its draws are
-simulated anew; two of them that differ much are joined by a path of high probability, and one leads
-away from it. Methods, in order: `observe` (of `stg_rhythms`), `infer`, `simulate_draws`, `travel`
-(of `stg_circuits`), `judge`, then figures and report.
+them, so that later rounds draw where the density learned so far expects this rhythm; the circuits
+of all rounds then teach their likelihood. Draws of the posterior are simulated anew; two of them
+that differ much are joined by a path of high probability, and one leads away from it. Methods, in
+order: `observe` (of `stg_rhythms`), `infer`, `simulate_draws`, `travel` (of `stg_circuits`),
+`judge`, then figures and report.
 """
 
 from __future__ import annotations
@@ -41,19 +42,29 @@ from jaxsbi.opening import open_store
 from jaxsbi.posteriors import Posterior
 from simulators import stg
 
+BY_LIKELIHOOD = "_likelihood"
+"""After a rhythm's name, that of its posterior by a learned likelihood."""
 ON_PATH = 0.9
 """Share of runs along a path of high probability that is to be pyloric."""
 
 
+class Learned(NamedTuple):
+    """The posterior of the last round, and the one that is drawn from: by the likelihood that all
+    rounds' circuits teach, or the same."""
+
+    search: Posterior
+    posterior: Posterior
+
+
 class Outcome(NamedTuple):
-    """The posterior, its draws with one run of each, the paths, and what was aimed at.
+    """What was learned, its draws with one run of each, the paths, and what was aimed at.
 
     by_round: of the simulations of each round those that had all features.
     """
 
     config: Config
     rhythm: Rhythm
-    posterior: Posterior
+    learned: Learned
     circuits: Circuits
     ways: Ways
     voltages: Voltages
@@ -82,14 +93,15 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     settings = runs.settings_of("stg", preset, seed, seen, settings_of(config))
     study = Run(out, settings, folders=("posterior", "arrays", "figures"))
     print(rhythm.title, flush=True)
-    posterior = infer(keys[1], study, rhythm, config)
-    circuits = simulate_draws(keys[2], study, posterior, config)
-    scale = np.asarray(posterior.moments.scale)
+    learned = infer(keys[1], study, rhythm, config)
+    circuits = simulate_draws(keys[2], study, learned.posterior, config)
+    scale = np.asarray(learned.search.moments.scale)
     pair = find_pair(circuits, np.asarray(rhythm.x_o), scale)
-    ways = travel(keys[3], study, posterior, circuits, pair, config)
+    ways = travel(keys[3], study, learned.posterior, circuits, pair, config)
     voltages = record(keys[4], study, ways, config.protocol)
     outcome = Outcome(
-        config, rhythm, posterior, circuits, ways, voltages, by_round(study, rhythm, posterior),
+        config, rhythm, learned, circuits, ways, voltages,
+        by_round(study, rhythm, learned.search),
         judge(rhythm, circuits, ways, config),
     )  # fmt: skip
     return conclude(study, command(preset, seed, out, options), outcome, stg_report.TELLING)
@@ -100,18 +112,41 @@ def prior() -> jaxsbi.Prior:
     return jaxsbi.box(stg.PARAMETERS)
 
 
-def infer(key: jax.Array, study: Run, rhythm: Rhythm, config: Config) -> Posterior:
-    """q(θ | x), x with features that may be undefined; later rounds simulate draws of q(θ | x_o).
+def infer(key: jax.Array, study: Run, rhythm: Rhythm, config: Config) -> Learned:
+    """Rounds that search for the rhythm, then the likelihood of all circuits that they simulated.
 
-    Where a circuit fell silent a learned model expects silence, and later rounds leave that out.
+    The rounds learn q(θ | x), x with features that may be undefined, and simulate draws of
+    q(θ | x_o). Circuits lie close to silent ones there, and a flow of 31 parameters is blurred at
+    such edges; which features a circuit has and their values are smoother functions of θ, and
+    any circuits teach them, whatever they were drawn from.
     """
-    inference = partial(
-        jaxsbi.infer, key, Partial(stg.simulate, protocol=config.protocol), prior(), rhythm.x_o,
-        algorithm=config.algorithm, rounds=config.rounds, simulations=list(config.simulations),
-        estimator=config.estimator, training=config.training,
-        avoid_failures=config.avoid_failures, batch=config.batch,
+    key_search, key_likelihood = jax.random.split(key)
+    search = keep_posterior(
+        study, "infer", rhythm.name, config.rounds,
+        partial(
+            jaxsbi.infer, key_search, Partial(stg.simulate, protocol=config.protocol), prior(),
+            rhythm.x_o, algorithm=config.algorithm, rounds=config.rounds,
+            simulations=list(config.simulations), estimator=config.estimator,
+            training=config.training, avoid_failures=config.avoid_failures, batch=config.batch,
+        ),
+        rhythm.title,
     )  # fmt: skip
-    return keep_posterior(study, "infer", rhythm.name, config.rounds, inference, rhythm.title)
+    if config.likelihood is None:
+        return Learned(search, search)
+    posterior = keep_posterior(
+        study, "learn the likelihood", f"{rhythm.name}{BY_LIKELIHOOD}", 1,
+        partial(
+            jaxsbi.fit, key_likelihood, store=simulated(study, rhythm), x_o=rhythm.x_o,
+            algorithm=jaxsbi.nle(), estimator=config.likelihood, training=config.fitting,
+        ),
+        rhythm.title,
+    )  # fmt: skip
+    return Learned(search, posterior)
+
+
+def simulated(study: Run, rhythm: Rhythm) -> Path:
+    """Where the circuits of all rounds are kept."""
+    return study.folder / "rounds" / rhythm.name / "simulations"
 
 
 def simulate_draws(key: jax.Array, study: Run, posterior: Posterior, config: Config) -> Circuits:
@@ -155,7 +190,7 @@ def by_round(study: Run, rhythm: Rhythm, posterior: Posterior) -> tuple[Share, .
     counts = [r.drawn for r in posterior.history.rounds]
 
     def count() -> dict[str, np.ndarray]:
-        store = open_store(study.folder / "rounds" / rhythm.name / "simulations")
+        store = open_store(simulated(study, rhythm))
         ends = np.cumsum([0, *counts])
         parts = (store.read(a, b) for a, b in zip(ends, ends[1:], strict=False))
         return {"hits": [int(np.sum(np.all(np.isfinite(x), axis=1))) for _, x in parts]}

@@ -29,6 +29,12 @@ ALIKE = 0.1
 """
 
 
+SD = np.array([(p.high - p.low) / np.sqrt(12) for p in stg.PARAMETERS])
+UNIT_DENSITY = -float(np.sum(np.log(SD)))
+"""log p(θ) where the density in the prior's standard coordinates, θ / SD, is 1: there, as in the
+paper, a path's length costs nothing."""
+
+
 class Circuits(NamedTuple):
     """θ (n, 31), and of one run of each the features (n, 18) and whether it was pyloric (n,)."""
 
@@ -139,7 +145,7 @@ def travel(
     ends = circuits.theta[[pair.first, pair.second]]
 
     def find() -> dict[str, np.ndarray]:
-        path = jaxsbi.analysis.path(posterior, *jnp.asarray(ends))
+        path = jaxsbi.analysis.path(posterior, *jnp.asarray(ends), zero=UNIT_DENSITY)
         orthogonal = jaxsbi.analysis.orthogonal_path(posterior, path)
         return {
             f"{name}_{part}": getattr(each, part)

@@ -19,6 +19,8 @@ class Config:
     of which a share `asked` is to be pyloric; runs: of each point of the paths; duration: of each
     circuit [ms], of which the first second is left out.
 
+    likelihood, fitting: the flow that learns p(x | θ) in the end from the circuits of all rounds,
+    and its training; None: the posterior is that of the last round.
     batch: circuits simulated in one compiled call, None for the device's own number.
     """
 
@@ -27,6 +29,8 @@ class Config:
     training: jaxsbi.Training
     asked: float
     algorithm: Algorithm = jaxsbi.apt()
+    likelihood: Estimator | None = None
+    fitting: jaxsbi.Training = jaxsbi.Training()
     avoid_failures: bool = True
     draws: int = 500
     runs: int = 4
@@ -42,6 +46,7 @@ class Config:
         return stg.Protocol(duration=self.duration)
 
 
+# chosen on circuits drawn from the prior, of which the rhythm was taken for x_o
 SEVERAL = jaxsbi.ensemble(jaxsbi.maf(), members=3)
 PRESETS = {
     "smoke": Config(
@@ -49,22 +54,26 @@ PRESETS = {
         estimator=jaxsbi.maf(1, (16,)),
         training=jaxsbi.Training(weight_decay=0.1, anneal=2, max_epochs=4),
         asked=0.0,
+        likelihood=jaxsbi.maf(1, (16,)),
+        fitting=jaxsbi.Training(weight_decay=0.1, anneal=2, max_epochs=4),
         draws=32,
         runs=1,
         duration=2500.0,
         batch=32,
     ),
     "laptop": Config(
-        simulations=(2048, *8 * (994,)),
+        simulations=(2050, *6 * (1325,)),
         estimator=SEVERAL,
         training=jaxsbi.Training(),
         asked=3 * PRIOR_SHARE,
+        likelihood=jaxsbi.maf(),
     ),
     "overnight": Config(
-        simulations=(10_000, *9 * (10_000,)),
-        estimator=jaxsbi.ensemble(jaxsbi.maf(hidden=(100, 100)), members=3),
+        simulations=10 * (10_000,),
+        estimator=SEVERAL,
         training=jaxsbi.Training(),
         asked=0.4,
+        likelihood=jaxsbi.maf(hidden=(100, 100)),
         draws=1000,
         runs=8,
     ),
@@ -73,6 +82,8 @@ PRESETS = {
         estimator=jaxsbi.nsf(),
         training=jaxsbi.Training(weight_decay=0.1, batch_size=5000, max_epochs=40),
         asked=0.7,
+        likelihood=jaxsbi.nsf(),
+        fitting=jaxsbi.Training(weight_decay=0.1, batch_size=5000, max_epochs=40),
         draws=5000,
         runs=16,
     ),

@@ -21,6 +21,7 @@ from simulators import stg
 
 if TYPE_CHECKING:
     from experiments.stg import Outcome
+    from jaxsbi.posteriors import Posterior
 
 LAST = 5
 """Points at the end of the path across, where the rhythm is to be lost."""
@@ -35,22 +36,22 @@ def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
     figures = {
         "rhythms": rhythms(outcome.voltages),
         "posterior": plotting.pairs(
-            circuits.theta, outcome.posterior.prior, points=ends, paths={"path": ways.path}
+            circuits.theta, outcome.learned.posterior.prior, points=ends, paths={"path": ways.path}
         ),
         "features": plotting.predictive(outcome.rhythm.x_o, circuits.features[some], stg.FEATURES),
         "way": on_the_way(ways),
-        "paths": plotting.paths(both, outcome.posterior.prior),
+        "paths": plotting.paths(both, outcome.learned.posterior.prior),
         "rounds": by_round(outcome.by_round),
-        "losses": plotting.losses(outcome.posterior.history),
-        "ledger": plotting.ledger(outcome.posterior.history),
+        "losses": plotting.losses(outcome.learned.search.history),
+        "ledger": plotting.ledger(outcome.learned.search.history),
     }
     return {kind: plotting.save(figure, folder, kind)[1] for kind, figure in figures.items()}
 
 
 def results(outcome: Outcome) -> dict[str, Any]:
     """What results.json says."""
-    rounds, ways, circuits = outcome.posterior.history.rounds, outcome.ways, outcome.circuits
-    theta = circuits.theta
+    search, posterior = outcome.learned
+    rounds, ways, theta = search.history.rounds, outcome.ways, outcome.circuits.theta
     return {
         "observation": outcome.rhythm.name,
         "x_o": dict(zip(FEATURE_NAMES, outcome.rhythm.x_o, strict=True)),
@@ -73,7 +74,7 @@ def results(outcome: Outcome) -> dict[str, Any]:
         "posterior": {
             name: {"mean": mean, "sd": sd}
             for name, mean, sd in zip(
-                outcome.posterior.prior.names, theta.mean(axis=0), theta.std(axis=0), strict=True
+                posterior.prior.names, theta.mean(axis=0), theta.std(axis=0), strict=True
             )
         },
         "simulations": sum(r.drawn for r in rounds),
@@ -112,7 +113,7 @@ def _features(outcome: Outcome) -> list[tuple[Any, ...]]:
 def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) -> Path:
     """report.html: what was asked, the figures, the numbers, how far to trust them."""
     settings = study.settings
-    simulations = sum(r.drawn for r in outcome.posterior.history.rounds)
+    simulations = sum(r.drawn for r in outcome.learned.search.history.rounds)
     table = report.Table(
         ("feature", "unit", "observed", "scatter", "median", "16 %", "84 %", "within"),
         [(*row[:-1], {None: "", True: "yes", False: "no"}[row[-1]]) for row in _features(outcome)],
@@ -126,7 +127,8 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
             [f"Of {outcome.share.runs:,} circuits drawn from the posterior and simulated anew, "
              f"{outcome.share.told} were pyloric, where of the prior's {100 * PRIOR_SHARE:.1f} % "
              f"are. The posterior was learned from {simulations:,} simulations in "
-             f"{outcome.config.rounds} rounds."],
+             f"{outcome.config.rounds} rounds"
+             + (", in the end by their likelihood." if outcome.config.likelihood else ".")],
             [
                 report.Figure(figures["features"], "Features of pyloric draws, simulated anew, and "
                               "of the observed rhythm."),
@@ -164,9 +166,11 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
         what_was_done(
             study, command,
             [(name.replace("_", " "), said(settings["config"][name]))
-             for name in ("estimator", "training", "algorithm")],
-            [(outcome.rhythm.title, outcome.posterior, outcome.config.training.max_epochs)],
-            deviations=DEVIATIONS,
+             for name in ("algorithm", "estimator", "training", "likelihood", "fitting")
+             if settings["config"][name]],
+            _trained(outcome),
+            "−log q in z; of the likelihood, −log p(x | θ) in the features' units",
+            DEVIATIONS,
         ),
     ]  # fmt: skip
     return report.write(
@@ -180,8 +184,16 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
         ],
         sections,
         footer="Gonçalves et al. 2020, eLife 9:e56261, figure 5.",
-        names=outcome.posterior.prior.names,
+        names=outcome.learned.posterior.prior.names,
     )
+
+
+def _trained(outcome: Outcome) -> list[tuple[str, Posterior, int]]:
+    search, posterior = outcome.learned
+    rows = [(f"{outcome.rhythm.title}, in rounds", search, outcome.config.training.max_epochs)]
+    if posterior is not search:
+        rows.append(("its likelihood", posterior, outcome.config.fitting.max_epochs))
+    return rows
 
 
 def _of_the_way(outcome: Outcome) -> list[str]:

@@ -11,7 +11,12 @@ from experiments import record
 def test_numbers_are_kept_as_they_are_and_figures_become_small(tmp_path):
     run, kept = tmp_path / "run", tmp_path / "kept"
     (run / "figures").mkdir(parents=True)
-    found = {"settings": {"study": "a"}, "command": "do --out 'x y' --seed 1", "x": 0.1, "σ": None}
+    found = {
+        "settings": {"study": "a"},
+        "command": "do --data d --out 'x y' --seed 1",
+        "x": 0.1,
+        "σ": None,
+    }
     (run / "results.json").write_text(json.dumps(found))
     pixels = np.random.default_rng(0).integers(0, 255, (300, 2000, 3), np.uint8)
     Image.fromarray(pixels).save(run / "figures" / "wide.png")
