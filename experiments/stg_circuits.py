@@ -34,6 +34,10 @@ UNIT_DENSITY = -float(np.sum(np.log(SD)))
 """log p(θ) where the density in the prior's standard coordinates, θ / SD, is 1: there, as in the
 paper, a path's length costs nothing."""
 
+ACROSS = {"step": 0.05, "share": 0.5}
+"""The path across goes on for half the path's length, where the paper's is a 27th: as far as it
+takes to lose the rhythm."""
+
 
 class Circuits(NamedTuple):
     """θ (n, 31), and of one run of each the features (n, 18) and whether it was pyloric (n,)."""
@@ -146,7 +150,7 @@ def travel(
 
     def find() -> dict[str, np.ndarray]:
         path = jaxsbi.analysis.path(posterior, *jnp.asarray(ends), zero=UNIT_DENSITY)
-        orthogonal = jaxsbi.analysis.orthogonal_path(posterior, path)
+        orthogonal = jaxsbi.analysis.orthogonal_path(posterior, path, **ACROSS)
         return {
             f"{name}_{part}": getattr(each, part)
             for name, each in (("path", path), ("orthogonal", orthogonal))

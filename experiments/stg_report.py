@@ -208,8 +208,9 @@ def _of_the_way(outcome: Outcome) -> list[str]:
         f"Two draws: {kind}. Their features are within {pair.apart:.2f} sds of the observed ones "
         f"and of each other, in sds of the training features ({asked}).{lacking}",
         f"Along the path of high probability {Share.of(ways.along.pyloric).told} of the runs were "
-        f"pyloric; on the path across it {Share.of(ways.across.pyloric).told}, over its last "
-        f"{LAST} points {Share.of(ways.across.pyloric[-LAST:]).told}.",
+        f"pyloric; on the path across it, steeply down and {ways.orthogonal.length:.1f} long, "
+        f"{Share.of(ways.across.pyloric).told}, over its last {LAST} points "
+        f"{Share.of(ways.across.pyloric[-LAST:]).told}.",
     ]
 
 
