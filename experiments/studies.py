@@ -141,7 +141,7 @@ ALL = (
         "31 conductances of the crab's pyloric circuit from a recorded rhythm (fig. 5).",
         {
             "smoke": Cost("192"),
-            "laptop": Cost("10,000"),
+            "laptop": Cost("10,000", "19 min", "2.1 GB"),
             "overnight": Cost("100,000"),
             "gpu": Cost("4,000,000"),
             "paper": Cost("18,500,000"),
@@ -154,7 +154,7 @@ ALL = (
         "Which conductances of the pyloric circuit make up for each other (fig. 6).",
         {
             "smoke": Cost("228"),
-            "laptop": Cost("11,800"),
+            "laptop": Cost("11,800", "22 min", "2.1 GB"),
             "overnight": Cost("107,200"),
             "gpu": Cost("4,018,000"),
             "paper": Cost("18,518,000"),
