@@ -16,6 +16,7 @@ from experiments.arguments import Parser, cut
 
 KEPT = Path(__file__).parent / "results"
 WIDTH = 1000  # pixels
+FOLDERS = {"--out", "--data"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def record(folder: Path, kept: Path = KEPT) -> Path:
     """Copy what the run in `folder` found to `kept`; the path of its numbers there.
 
-    Its command is kept without folders, which are others on every machine.
+    Its command is kept without the folders, which are others on every machine.
     """
     from PIL import Image
 
@@ -56,7 +57,7 @@ def record(folder: Path, kept: Path = KEPT) -> Path:
             small.quantize(256).save(figures / path.name, optimize=True)
     target = kept / f"{study}.json"
     anywhere = shlex.join(w for w, before in zip(words, ["", *words], strict=False)
-                          if not {"--out", "--data"} & {w, before})  # fmt: skip
+                          if not FOLDERS & {w, before})  # fmt: skip
     text = json.dumps(found | {"command": anywhere}, indent=1, ensure_ascii=False)
     target.write_text(text + "\n")
     return target

@@ -20,6 +20,7 @@ from experiments.arguments import count, positive
 PRESETS = {
     "smoke": "seconds, for tests",
     "laptop": "minutes on two cores, the default",
+    "overnight": "hours on two cores",
     "gpu": "under 8 minutes on one H200",
     "paper": "as many simulations as in the paper",
 }
@@ -83,6 +84,12 @@ RECORDING = {
         "help": "folder of recordings (default: JAXSBI_DATA); with it the default cell is drawn "
         "with its recorded trace, and downloads are kept there",
     },
+}
+
+RHYTHM = {
+    "metavar": "DIR",
+    "help": "folder of recordings (default: JAXSBI_DATA) with stg/experimental_features.csv; "
+    "without it the rhythm is that of a simulated circuit",
 }
 
 ALL = (
@@ -161,6 +168,40 @@ ALL = (
                 "help": "compare with a genetic algorithm (IBEA, extra `evolution`) at as many "
                 "simulations",
             },
+        },
+    ),
+    Study(
+        "stg",
+        "5",
+        "31 conductances of the crab's pyloric circuit from a recorded rhythm (fig. 5).",
+        {
+            "smoke": Cost("192"),
+            "laptop": Cost("10,000", "19 min", "2.1 GB"),
+            "overnight": Cost("100,000"),
+            "gpu": Cost("4,000,000"),
+            "paper": Cost("18,500,000"),
+        },
+        {"--data": RHYTHM},
+    ),
+    Study(
+        "compensation",
+        "6",
+        "Which conductances of the pyloric circuit make up for each other (fig. 6).",
+        {
+            "smoke": Cost("228"),
+            "laptop": Cost("11,800", "22 min", "2.1 GB"),
+            "overnight": Cost("107,200"),
+            "gpu": Cost("4,018,000"),
+            "paper": Cost("18,518,000"),
+        },
+        {
+            "--posterior": {
+                "type": Path,
+                "metavar": "DIR",
+                "help": "a finished run of the study stg, whose posterior is taken; without it one "
+                "is inferred as there",
+            },
+            "--data": RHYTHM,
         },
     ),
     Study(

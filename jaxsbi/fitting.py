@@ -50,9 +50,10 @@ def fit(
 ) -> Posterior:
     """The amortised posterior from simulations that exist already: θ (n, d) ~ prior and x (n, …).
 
-    The rows must come from the prior: rows of another proposal would be taken for its own. Rows of
-    nothing but NaN count as failed simulations and are dropped; a NaN in a row marks an undefined
-    feature. Raises ValueError for rows that do not fit each other or the prior.
+    The rows must come from the prior: rows of another proposal would be taken for its own. To
+    `nle` any rows will do: a likelihood does not depend on how θ was chosen. Rows of nothing but
+    NaN count as failed simulations and are dropped; a NaN in a row marks an undefined feature.
+    Raises ValueError for rows that do not fit each other or the prior.
 
     store: simulations on disk in place of theta and x, as `simulate(…, store=…)` makes them; the
         prior is then theirs, and to be given only where it is a custom distribution.

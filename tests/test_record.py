@@ -13,7 +13,7 @@ def test_numbers_are_kept_as_they_are_and_figures_become_small(tmp_path):
     (run / "figures").mkdir(parents=True)
     found = {
         "settings": {"study": "a"},
-        "command": "do --out 'x y' --seed 1 --data z",
+        "command": "do --data d --out 'x y' --seed 1",
         "x": 0.1,
         "σ": None,
     }
