@@ -87,7 +87,8 @@ class Seen(NamedTuple):
 
 class Bred(NamedTuple):
     """The last generation θ (n, 8); held: share of it in the posterior's region of mass HELD;
-    spread (8,): its sd over the posterior's; simulations that it took."""
+    spread (8,): the width of its central half over that of the posterior's, in which mutants of
+    the last breeding do not count; simulations that it took."""
 
     theta: np.ndarray
     held: float
@@ -174,8 +175,9 @@ def measure(key: jax.Array, posterior: Posterior, features: int, config: Config)
     keys, of = jax.random.split(key, 3), posterior.prior
     draws = posterior.sample(keys[0], config.draws)
     theta, x = jaxsbi.simulate(keys[1], hh.simulate, of, config.fresh)
+    x = x[:, :features]
     whole = np.flatnonzero(np.all(np.isfinite(np.asarray(x)), axis=1))
-    theta, x = theta[whole], x[whole, :features]
+    theta, x = theta[whole], x[whole]
     gained = posterior.log_prob(theta[:, None], x)[:, 0] - of.log_prob(theta)
     at_x_o = posterior.log_prob(draws) - of.log_prob(draws)
     samples = min(499, 5 * config.fresh)
@@ -221,5 +223,6 @@ def breed(
         np.asarray(seen.posterior.log_prob(jnp.asarray(t, float))) for t in (theta, seen.draws)
     )
     held = float(np.mean(within >= np.quantile(of_draws, 1 - HELD)))
-    spread = theta.std(axis=0) / seen.draws.std(axis=0)
+    halves = (np.quantile(t, [0.25, 0.75], axis=0) for t in (theta, seen.draws))
+    spread = np.divide(*(high - low for low, high in halves))
     return Bred(theta, held, spread, int(kept["simulations"]))

@@ -95,7 +95,7 @@ def results(outcome: Outcome) -> dict[str, Any]:
             "simulations": bred.simulations,
             "individuals": len(bred.theta),
             "share_in_the_region_of_95_percent": bred.held,
-            "sd_over_the_posteriors": dict(zip(NAMES, bred.spread, strict=True)),
+            "central_half_over_the_posteriors": dict(zip(NAMES, bred.spread, strict=True)),
         },
     }
 
@@ -164,12 +164,12 @@ def _evolution(outcome: Outcome, figures: dict[str, Path]) -> list[report.Sectio
             "A genetic algorithm",
             [f"IBEA with {bred.simulations:,} simulations ended with {len(bred.theta):,} distinct "
              f"neurons; {100 * bred.held:.0f} % of them lie in the region that holds 95 % of the "
-             f"posterior. Their spread is {_typical(bred.spread):.2f} of the posterior's "
-             "(geometric mean over parameters): 1 for a set that shows how far parameters are "
-             "known."],
+             f"posterior. Their central half is {_typical(bred.spread):.2f} times as wide as "
+             "the posterior's (geometric mean over parameters): 1 for a set that shows how far "
+             "parameters are known."],
             [report.Figure(figures["evolution"], "The last generation, parents and offspring, and "
                            "the posterior for all seven features.")],
-            [report.Table(("parameter", "sd over the posterior's"), rows)],
+            [report.Table(("parameter", "central half over the posterior's"), rows)],
         )
     ]  # fmt: skip
 
@@ -185,8 +185,8 @@ def summarise(outcome: Outcome) -> None:
         print(f"  {named(s.features)}: {s.information:.2f} nats, {s.calibration.verdict}")
     if outcome.bred is not None:
         print(
-            f"  genetic algorithm: {100 * outcome.bred.held:.0f} % in the region of 95 %, spread "
-            f"{_typical(outcome.bred.spread):.2f} of the posterior's"
+            f"  genetic algorithm: {100 * outcome.bred.held:.0f} % in the region of 95 %, "
+            f"{_typical(outcome.bred.spread):.2f} times as wide"
         )
 
 

@@ -128,7 +128,7 @@ ALL = (
         "3",
         "Eight parameters of any potassium channel from its currents: one posterior for all.",
         {
-            "smoke": Cost("200"),
+            "smoke": Cost("200", "2 min", "1.5 GB"),
             "laptop": Cost("50,000", "17 min", "3.0 GB"),
             "gpu": Cost("500,000"),
             "paper": Cost("1,000,000"),
@@ -159,7 +159,7 @@ ALL = (
         "The same synthetic neuron from seven, four and one feature; against a genetic algorithm.",
         {
             "smoke": Cost("500"),
-            "laptop": Cost("30,000"),
+            "laptop": Cost("30,000", "3 min", "1.6 GB"),
             "paper": Cost("100,000"),
         },
         {
