@@ -175,7 +175,7 @@ ALL = (
         "5",
         "31 conductances of the crab's pyloric circuit from a recorded rhythm (fig. 5).",
         {
-            "smoke": Cost("192"),
+            "smoke": Cost("192", "1 min", "1.8 GB"),
             "laptop": Cost("10,000", "19 min", "2.1 GB"),
             "overnight": Cost("100,000"),
             "gpu": Cost("4,000,000"),
@@ -188,7 +188,7 @@ ALL = (
         "6",
         "Which conductances of the pyloric circuit make up for each other (fig. 6).",
         {
-            "smoke": Cost("228"),
+            "smoke": Cost("228", "1 min", "1.8 GB"),
             "laptop": Cost("11,800", "22 min", "2.1 GB"),
             "overnight": Cost("107,200"),
             "gpu": Cost("4,018,000"),
