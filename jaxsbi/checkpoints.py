@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxsbi.arguments import first_line
+from jaxsbi.digests import digest, tree_digest
 from jaxsbi.extras import needed
-from jaxsbi.fingerprints import digest, tree_digest
 
 SECONDS_BETWEEN = 30.0
 KEPT = 2
