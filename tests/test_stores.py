@@ -300,26 +300,6 @@ def test_ctrl_c_keeps_the_rows_of_the_chunk_under_way(tmp_path, undisturbed, mon
     assert files(folder) == undisturbed
 
 
-@pytest.fixture
-def mounted(tmp_path):
-    """mounted(options): a small file system of one's own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(*options):
-        done = subprocess.run(
-            ["mount", *options, str(folder)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-        return folder
-
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
-
-
 def test_a_full_disk_is_told_in_one_line_and_the_same_call_goes_on(mounted, undisturbed):
     disk = mounted("-t", "tmpfs", "-o", "size=256k", "tmpfs")
     folder = disk / "store"
