@@ -161,19 +161,21 @@ def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
 def check_same(found: dict[str, Any], wanted: dict[str, Any], what: str) -> None:
     """A ValueError with what differs, beside names and versions, between two fingerprints.
 
-    Warns where versions differ on which the program of a simulator depends: then it is not
-    compared, and numbers may differ in the last bits.
+    Warns where numbers may differ in the last bits: on another backend, and with other versions on
+    which the program of a simulator depends; then that is not compared.
     """
     labels = {"name", "versions"}
     found, told = dict(found), found.get("versions", {})
-    if any(told.get(name) != wanted["versions"].get(name) for name in PROGRAMS):
+    others = [n for n in (*PROGRAMS, "backend") if told.get(n) != wanted["versions"].get(n)]
+    if others:
+        what_differs = "on another backend" if others == ["backend"] else "with other versions"
         warnings.warn(
-            f"{what} was begun with other versions, "
+            f"{what} was begun {what_differs}, "
             f"{in_words(differences(told, wanted['versions']))}: what is added may differ from it "
             "in the last bits",
             stacklevel=5,
         )
-        if "simulator" in found and "simulator" in wanted:
+        if others != ["backend"] and "simulator" in found and "simulator" in wanted:
             wanted = {**wanted, "simulator": {**wanted["simulator"], "program": None}}
             found["simulator"] = {**found["simulator"], "program": None}
     differing = differences(

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsbi
-from jaxsbi import filling, writers
+from jaxsbi import campaigns, filling, writers
 
 PRIOR, KEY = campaign.PRIOR, jax.random.key(5)
 ROWS = 1300
@@ -163,6 +163,15 @@ def test_another_campaign_is_refused_with_what_differs(whole, other, named):
     with pytest.raises(ValueError, match=named) as error:
         jaxsbi.simulate(*other(None), ROWS, store=whole)
     assert "\n" not in str(error.value) and files(whole) == before
+
+
+def test_rows_of_another_backend_are_added_with_a_warning(copy, monkeypatch):
+    of = campaigns.versions
+    monkeypatch.setattr(campaigns, "versions", lambda *names: of(*names) | {"backend": "gpu"})
+    with pytest.warns(UserWarning, match="on another backend, backend cpu, not gpu: .* last bits"):
+        jaxsbi.simulate(KEY, noisy, PRIOR, ROWS + 1, store=copy)
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="simulator.program"):
+        jaxsbi.simulate(KEY, lambda k, t: noisy(k, 2 * t), PRIOR, ROWS, store=copy)
 
 
 def test_a_simulator_bound_to_other_numbers_is_another(tmp_path):
