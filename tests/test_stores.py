@@ -68,13 +68,22 @@ def copy(whole, tmp_path):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("chunk", [100, 1000, 4096])
+@pytest.mark.parametrize("chunk", [100, 1000])
 def test_content_depends_on_the_key_alone(chunk, threads, in_memory, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: threads)
     store = jaxsbi.simulate(KEY, noisy, PRIOR, ROWS, store=tmp_path / "a", chunk=chunk)
     assert len(store) == ROWS and store.chunk == chunk
     assert_same(store.read(), in_memory)
     assert_same(store.read(90, 330), jax.tree.map(lambda a: a[90:330], in_memory))
+
+
+def test_large_chunks_that_are_filled_have_the_same_content(tmp_path):
+    """Two whole chunks and a part, of which each takes several batches."""
+    expected = jaxsbi.simulate(KEY, noisy, PRIOR, 9000)
+    store = jaxsbi.simulate(KEY, noisy, PRIOR, 9000, store=tmp_path / "a", chunk=4096, batch=1500)
+    assert len(store) == 9000 and store.chunk == 4096
+    assert_same(store.read(), expected)
+    assert_same(store.read(4090, 8200), jax.tree.map(lambda a: a[4090:8200], expected))
 
 
 def test_a_store_at_an_address_of_fsspec_has_the_same_content(in_memory):
