@@ -6,9 +6,11 @@ with a digest, so that an altered checkpoint is passed over for the one before i
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +23,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxsbi.arguments import first_line
+from jaxsbi.digests import digest, tree_digest
 from jaxsbi.extras import needed
-from jaxsbi.fingerprints import digest, tree_digest
 
 SECONDS_BETWEEN = 30.0
 KEPT = 2
+ROOM = 1 << 18
+"""Bytes that a checkpoint takes beside its numbers, at most."""
 
 
 class Restored(NamedTuple):
@@ -55,19 +59,21 @@ class Checkpoint:
         ledger = {**self.facts, **facts}
         ledger["sha256"] = _digest(list(leaves.values()), ledger)
         steps = self._steps()
-        try:
-            with _quiet():
+        with _quiet():  # until what failed is closed: its threads go on complaining
+            try:
+                self._check_room(leaves)
                 self._open().save(
                     steps[0] + 1 if steps else 0,
                     args=args.Composite(
                         state=args.StandardSave(leaves), ledger=args.JsonSave(ledger)
                     ),
                 )
-        except Exception as error:  # Orbax raises whatever the disk leads it to
-            raise ValueError(
-                f"out {self.folder} cannot be written: {first_line(error)}; what is there is "
-                "kept: mend that, and the same call goes on"
-            ) from error
+            except Exception as error:  # Orbax raises whatever the disk leads it to
+                self.close()
+                raise ValueError(
+                    f"out {self.folder} cannot be written: {_reason(error)}; what is there is "
+                    "kept: mend that, and the same call goes on"
+                ) from error
         self.saved = time.monotonic()
 
     def restore(self, like: PyTree) -> Restored | None:
@@ -125,9 +131,16 @@ class Checkpoint:
                 )
         return self._manager
 
+    def _check_room(self, leaves: dict[str, np.ndarray]) -> None:
+        """An OSError on a full disk, before Orbax leaves half a checkpoint on it."""
+        there = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        if shutil.disk_usage(there).free < ROOM + sum(leaf.nbytes for leaf in leaves.values()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def close(self) -> None:
         if self._manager is not None:
-            self._manager.close()
+            with _quiet():
+                self._manager.close()
             self._manager = None
 
 
@@ -140,12 +153,19 @@ def _orbax() -> Any:
     return needed("orbax.checkpoint", "store", "a checkpoint")
 
 
+def _reason(error: Exception) -> str:
+    """What the disk says: the last words of Orbax, which puts the paths of its parts before."""
+    said = getattr(error, "strerror", None) or first_line(error)
+    known = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+    return next((words for words in known if words in said), said)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Orbax's remarks on its own workings."""
+    """Without Orbax's remarks on its own workings, of which its errors tell enough."""
     logger = logging.getLogger("absl")
     before = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -140,16 +140,17 @@ def at_once(fn: Callable[..., Any], *arguments: Any) -> int:
 
 
 def _calls_lapack(jaxpr: Any) -> bool:
-    return not LAPACK.isdisjoint(_primitives(jaxpr))
+    return not LAPACK.isdisjoint(equation.primitive.name for equation in equations(jaxpr))
 
 
-def _primitives(jaxpr: Any) -> Iterator[str]:
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """All of a program, those of the programs within it too."""
     for equation in jaxpr.eqns:
-        yield equation.primitive.name
+        yield equation
         for part in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns")):
             inner = getattr(part, "jaxpr", part)
             if hasattr(inner, "eqns"):
-                yield from _primitives(inner)
+                yield from equations(inner)
 
 
 @lru_cache(maxsize=16)

@@ -13,6 +13,7 @@ from jaxsbi.problems import Problem, find_problem
 from jaxsbi.serialization import CONTENT
 from jaxsbi.storage import load
 from jaxsbi.stores import Fault, Store
+from jaxsbi.writers import is_remote
 
 
 def contents(path: str, check: bool) -> dict[str, Any]:
@@ -81,7 +82,11 @@ def problem_of(run: str) -> Problem:
     try:
         found = label_of(name) if name else None
     except ValueError:
-        pass  # the store is not there any more
+        place = name if is_remote(name) else os.path.abspath(name)
+        raise ValueError(
+            f"--problem must be given, module:name: the run's store {name} was not found, looked "
+            f"for at {place}; or go to the folder that the run was begun from"
+        ) from None
     if not found:
         raise ValueError("--problem must be given, module:name: the run's store names none")
     return find_problem(found)

@@ -1,18 +1,17 @@
 """Fingerprints: what tells a campaign or an inference from others, as JSON, and where two differ.
 
-A simulator is told by the program it traces to, and by the numbers it is bound to. What a plain
-Python simulator reads from elsewhere than its own source is not seen.
+A simulator is told by the program it traces to, and by the numbers it is bound to; a plain Python
+simulator by its source and what it is bound to. What that reads by names of its module is not seen.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import math
 import platform
 import re
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
@@ -23,7 +22,8 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import PyTree
 
-from jaxsbi.compilation import ByIdentity
+from jaxsbi.compilation import ByIdentity, equations
+from jaxsbi.digests import digest, function_digest, tree_digest
 from jaxsbi.hosts import Host
 from jaxsbi.priors import Prior
 from jaxsbi.records import prior_fingerprint, prior_record
@@ -34,21 +34,6 @@ SHOWN = 3
 ABSENT = "absent"
 PROGRAMS = ("jax", "jaxlib", "diffrax", "equinox")
 """Packages whose versions shape the program that a simulator traces to."""
-
-
-def digest(*parts: bytes) -> str:
-    """Sixteen hexadecimal digits of SHA-256."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(len(part).to_bytes(8, "little") + part)
-    return total.hexdigest()[:16]
-
-
-def tree_digest(tree: PyTree) -> str:
-    """Of the numbers in a tree of arrays, their shapes and their places in it."""
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
-    shapes = f"{jax.tree.structure(tree)} {[(a.shape, a.dtype.str) for a in leaves]}"
-    return digest(shapes.encode(), *(np.ascontiguousarray(a).tobytes() for a in leaves))
 
 
 def of_key(key: PRNGKey) -> dict[str, Any]:
@@ -81,7 +66,7 @@ def of_simulator(simulate: Simulator, dim: int, x: PyTree[jax.ShapeDtypeStruct])
     return {
         "x": f"{jax.tree.structure(x)}: {', '.join(shapes)}",
         "bound": tree_digest(bound),
-        "program": _source(fn.fn) if isinstance(fn, Host) else _program(fn, bound, dim),
+        "program": _plain(fn.fn) if isinstance(fn, Host) else _program(fn, bound, dim),
     }
 
 
@@ -93,15 +78,22 @@ def name_of(simulate: Simulator) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
+def _plain(fn: Any) -> str:
+    return function_digest(fn, "fn")
+
+
 def _program(fn: Any, bound: Any, dim: int) -> str:
     leaves, structure = jax.tree.flatten(bound or ((), {}))
     shapes = tuple(jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)) for a in leaves)
-    return _traced(ByIdentity(fn), structure, shapes, dim, jnp.zeros(()).dtype)
+    program, callbacks = _traced(ByIdentity(fn), structure, shapes, dim, jnp.zeros(()).dtype)
+    return digest(program.encode(), *map(_called, callbacks)) if callbacks else program
 
 
 @lru_cache(maxsize=16)
-def _traced(fn: ByIdentity, structure: Any, shapes: tuple[Any, ...], dim: int, real: Any) -> str:
-    """The digest of a jaxpr and its constants, addresses of Python objects left out."""
+def _traced(
+    fn: ByIdentity, structure: Any, shapes: tuple[Any, ...], dim: int, real: Any
+) -> tuple[str, list[Any]]:
+    """The digest of a jaxpr and its constants, addresses of Python objects left out; callbacks."""
     key = jax.eval_shape(lambda: jax.random.key(0))
 
     def call(bound: Any, key: PRNGKey, theta: Any) -> Any:
@@ -110,15 +102,28 @@ def _traced(fn: ByIdentity, structure: Any, shapes: tuple[Any, ...], dim: int, r
     bound = jax.tree.unflatten(structure, shapes)
     closed = jax.make_jaxpr(call)(bound, key, jax.ShapeDtypeStruct((dim,), real))
     text = re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr))
-    return digest(text.encode(), tree_digest([np.asarray(c) for c in closed.consts]).encode())
+    program = digest(text.encode(), tree_digest([np.asarray(c) for c in closed.consts]).encode())
+    return program, list(_callbacks(closed.jaxpr))
 
 
-def _source(fn: Any) -> str:
+def _callbacks(jaxpr: Any) -> Iterator[Any]:
+    """The Python functions that a program gets numbers from, but for those of PROGRAMS."""
+    for equation in equations(jaxpr):
+        if equation.primitive.name in ("pure_callback", "io_callback"):
+            wrapped = equation.params["callback"]
+            fn = getattr(wrapped, "callback_func", wrapped)
+            owner = getattr(fn, "__self__", None)
+            fn = owner.fn if isinstance(owner, Host) else fn
+            if str(getattr(fn, "__module__", "")).split(".")[0] not in PROGRAMS:
+                yield fn
+
+
+def _called(fn: Any) -> bytes:
+    """The digest of a callback, or nothing where a library's own has no content to compare."""
     try:
-        return digest(inspect.getsource(fn).encode())
-    except (OSError, TypeError):
-        code = getattr(fn, "__code__", None)
-        return digest(b"" if code is None else code.co_code)
+        return _plain(fn).encode()
+    except ValueError:
+        return b""
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -156,19 +161,21 @@ def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
 def check_same(found: dict[str, Any], wanted: dict[str, Any], what: str) -> None:
     """A ValueError with what differs, beside names and versions, between two fingerprints.
 
-    Warns where versions differ on which the program of a simulator depends: then it is not
-    compared, and numbers may differ in the last bits.
+    Warns where numbers may differ in the last bits: on another backend, and with other versions on
+    which the program of a simulator depends; then that is not compared.
     """
     labels = {"name", "versions"}
     found, told = dict(found), found.get("versions", {})
-    if any(told.get(name) != wanted["versions"].get(name) for name in PROGRAMS):
+    others = [n for n in (*PROGRAMS, "backend") if told.get(n) != wanted["versions"].get(n)]
+    if others:
+        what_differs = "on another backend" if others == ["backend"] else "with other versions"
         warnings.warn(
-            f"{what} was begun with other versions, "
+            f"{what} was begun {what_differs}, "
             f"{in_words(differences(told, wanted['versions']))}: what is added may differ from it "
             "in the last bits",
             stacklevel=5,
         )
-        if "simulator" in found and "simulator" in wanted:
+        if others != ["backend"] and "simulator" in found and "simulator" in wanted:
             wanted = {**wanted, "simulator": {**wanted["simulator"], "program": None}}
             found["simulator"] = {**found["simulator"], "program": None}
     differing = differences(

@@ -58,6 +58,9 @@ class Host:
 def host(fn: Callable[..., Any], *, output_shape: PyTree, workers: int = 1) -> Host:
     """Bring in a plain Python simulator `fn(rng, theta) -> x` of known `output_shape`.
 
+    A store or a run on disk knows it by its source and what it is bound to, not by what it reads
+    under names of its module. Raises ValueError there for what is bound and cannot be compared.
+
     output_shape: the shape of x as a tuple of ints, or a pytree (dict, …) of such tuples.
     workers: threads that run rows at once; more than one helps where `fn` releases the
     interpreter lock, as NumPy and subprocesses do.

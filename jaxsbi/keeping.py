@@ -26,9 +26,10 @@ from jaxtyping import Array, PyTree
 from jaxsbi.algorithms import Algorithm
 from jaxsbi.campaigns import of_campaign, writing
 from jaxsbi.checkpoints import Checkpoint
+from jaxsbi.digests import digest, tree_digest
 from jaxsbi.extras import needed
 from jaxsbi.filling import fill
-from jaxsbi.fingerprints import PROGRAMS, check_same, digest, of_prior, tree_digest, versions
+from jaxsbi.fingerprints import PROGRAMS, check_same, of_prior, versions
 from jaxsbi.ledger import Ledger
 from jaxsbi.opening import open_store
 from jaxsbi.posteriors import Posterior

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxsbi.arguments import first_line
+from jaxsbi.digests import digest
 from jaxsbi.extras import needed
-from jaxsbi.fingerprints import digest
 from jaxsbi.records import tree_record
 from jaxsbi.stores import NONE, Store
 from jaxsbi.writers import RECORD, is_remote

@@ -18,8 +18,9 @@ from jaxsbi.algorithms.npe import NPE
 from jaxsbi.arguments import check_count, check_estimator, check_key
 from jaxsbi.collecting import Collected, collect
 from jaxsbi.dataset import empty
+from jaxsbi.digests import tree_digest
 from jaxsbi.estimators import nsf
-from jaxsbi.fingerprints import name_of, of_simulator, tree_digest
+from jaxsbi.fingerprints import name_of, of_simulator
 from jaxsbi.keeping import Keep, keeping, settings_of
 from jaxsbi.learning import Learned, Settings, begin, learn
 from jaxsbi.posteriors import Posterior

@@ -9,22 +9,20 @@ import jaxsbi
 
 PRIOR = jaxsbi.box([-1.0, 0.0], [1.0, 2.0])
 KEY = jax.random.key(11)
+PAUSE = [0.0]  # seconds; how long it takes is no part of a simulator
 
 
-def slow(seconds):
+def slow(rng, theta):
     """A simulator that takes its time; every seventh row fails."""
-
-    def simulate(rng, theta):
-        time.sleep(seconds[0])
-        x = theta + rng.normal(size=2)
-        return np.full(2, np.nan) if int(1e6 * abs(x[0])) % 7 == 0 else x
-
-    return jaxsbi.host(simulate, output_shape=(2,))
+    time.sleep(PAUSE[0])
+    x = theta + rng.normal(size=2)
+    return np.full(2, np.nan) if int(1e6 * abs(x[0])) % 7 == 0 else x
 
 
 def run(folder, rows, chunk, seconds=0.0):
-    # what takes the time is no part of the simulator
-    return jaxsbi.simulate(KEY, slow([seconds]), PRIOR, rows, store=folder, chunk=chunk, batch=16)
+    PAUSE[0] = seconds
+    simulate = jaxsbi.host(slow, output_shape=(2,))
+    return jaxsbi.simulate(KEY, simulate, PRIOR, rows, store=folder, chunk=chunk, batch=16)
 
 
 def main(folder, rows, chunk, seconds):

@@ -101,6 +101,17 @@ def test_a_posterior_is_diagnosed_on_fresh_rows_of_its_own_problem(place, capsys
     assert found["calibrated"] == found["verdict"].startswith("calibrated")
 
 
+def test_a_store_that_is_not_found_is_said_with_where_it_was_looked_for(
+    place, tmp_path, monkeypatch, capsys
+):
+    settings = json.loads((place / "run" / "run.json").read_text()) | {"name": "sims"}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(json.dumps(settings))
+    monkeypatch.chdir(tmp_path)
+    assert main(["diagnose", "run"]) == 2
+    assert f"store sims was not found, looked for at {tmp_path}/sims" in capsys.readouterr().err
+
+
 def test_stores_runs_and_posteriors_tell_what_they_hold(place, capsys):
     store = told(capsys, "inspect", place / "sims", "--check")
     assert (store["kind"], store["rows"], store["problem"]) == ("store", 3000, "shifted")

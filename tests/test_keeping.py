@@ -321,3 +321,45 @@ def test_checkpoints_are_made_on_a_schedule(tmp_path, monkeypatch):
         interrupted.KEY, theta, theta, interrupted.PRIOR, out=tmp_path / "a", **interrupted.SETTINGS
     )
     assert len(saves) >= 3 and saves == sorted(saves, key=lambda facts: facts["seconds"])
+
+
+FULL = """
+import sys, jax, jaxsbi, interrupted
+from jaxsbi import checkpoints, training
+checkpoints.SECONDS_BETWEEN = training.SLICE_SECONDS = 0.0
+theta = interrupted.PRIOR.sample(jax.random.key(0), 200)
+for checkpoints.ROOM in (checkpoints.ROOM, -1 << 30):  # seen before Orbax, and by Orbax
+    try:
+        jaxsbi.fit(
+            interrupted.KEY, theta, theta, interrupted.PRIOR, out=sys.argv[1],
+            **interrupted.SETTINGS,
+        )
+    except ValueError as error:
+        print(error)
+    print("told", file=sys.stderr)
+"""
+
+
+def test_a_disk_that_is_full_when_a_training_is_saved_is_told_in_one_line(mounted):
+    folder = mounted("-t", "tmpfs", "-o", "size=100k", "tmpfs") / "run"
+    root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, folder], capture_output=True, text=True, env=environment
+    )
+    line = (
+        f"out {folder}/trainings/round-01-density cannot be written: No space left on device; "
+        "what is there is kept: mend that, and the same call goes on"
+    )
+    assert done.stdout.splitlines() == [line, line]
+    # the first time nothing but the error is said; threads of Orbax may say more the second time
+    assert "Traceback" not in done.stderr.split("told")[0]
+
+
+def test_a_training_on_a_disk_that_is_read_only_is_refused(mounted, done):
+    disk = mounted("-t", "tmpfs", "-o", "size=4m", "tmpfs")
+    shutil.copytree(done, disk / "run")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    for name in ("run", "new"):
+        with pytest.raises(ValueError, match="cannot be written: Read-only file system; what"):
+            interrupted.rounds(disk / name)

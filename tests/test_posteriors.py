@@ -215,3 +215,24 @@ def test_any_changed_byte_is_noticed(saved, tmp_path, position, byte, in_arrays)
     else:  # white space between JSON tokens carries nothing
         assert not in_arrays
         assert bytes([byte, original[i]]).isspace()
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    noise=st.binary(max_size=60), cut=st.integers(1, 10**6), end=st.booleans(),
+    name=st.sampled_from(["arrays.safetensors", "content.json"]),
+)  # fmt: skip
+def test_any_file_that_was_cut_or_filled_with_noise_is_refused(
+    saved, tmp_path_factory, noise, cut, end, name
+):
+    content = (saved[1] / name).read_bytes()
+    cut = 1 + cut % len(content)
+    changed = content[:-cut] + noise if end else noise + content[cut:]
+    if changed.strip() == content.strip():
+        return
+    folder = damaged(saved, tmp_path_factory.mktemp("fuzz"), name, lambda _: changed)
+    with pytest.raises(ValueError, match="altered|cut|format version|must hold|must be") as error:
+        jaxsbi.load(folder)
+    assert "\n" not in str(error.value)

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsbi
-from jaxsbi import filling, writers
+from jaxsbi import campaigns, filling, writers
 
 PRIOR, KEY = campaign.PRIOR, jax.random.key(5)
 ROWS = 1300
@@ -68,13 +68,22 @@ def copy(whole, tmp_path):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("chunk", [100, 1000, 4096])
+@pytest.mark.parametrize("chunk", [100, 1000])
 def test_content_depends_on_the_key_alone(chunk, threads, in_memory, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: threads)
     store = jaxsbi.simulate(KEY, noisy, PRIOR, ROWS, store=tmp_path / "a", chunk=chunk)
     assert len(store) == ROWS and store.chunk == chunk
     assert_same(store.read(), in_memory)
     assert_same(store.read(90, 330), jax.tree.map(lambda a: a[90:330], in_memory))
+
+
+def test_large_chunks_that_are_filled_have_the_same_content(tmp_path):
+    """Two whole chunks and a part, of which each takes several batches."""
+    expected = jaxsbi.simulate(KEY, noisy, PRIOR, 9000)
+    store = jaxsbi.simulate(KEY, noisy, PRIOR, 9000, store=tmp_path / "a", chunk=4096, batch=1500)
+    assert len(store) == 9000 and store.chunk == 4096
+    assert_same(store.read(), expected)
+    assert_same(store.read(4090, 8200), jax.tree.map(lambda a: a[4090:8200], expected))
 
 
 def test_a_store_at_an_address_of_fsspec_has_the_same_content(in_memory):
@@ -163,6 +172,15 @@ def test_another_campaign_is_refused_with_what_differs(whole, other, named):
     with pytest.raises(ValueError, match=named) as error:
         jaxsbi.simulate(*other(None), ROWS, store=whole)
     assert "\n" not in str(error.value) and files(whole) == before
+
+
+def test_rows_of_another_backend_are_added_with_a_warning(copy, monkeypatch):
+    of = campaigns.versions
+    monkeypatch.setattr(campaigns, "versions", lambda *names: of(*names) | {"backend": "gpu"})
+    with pytest.warns(UserWarning, match="on another backend, backend cpu, not gpu: .* last bits"):
+        jaxsbi.simulate(KEY, noisy, PRIOR, ROWS + 1, store=copy)
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="simulator.program"):
+        jaxsbi.simulate(KEY, lambda k, t: noisy(k, 2 * t), PRIOR, ROWS, store=copy)
 
 
 def test_a_simulator_bound_to_other_numbers_is_another(tmp_path):
@@ -298,26 +316,6 @@ def test_ctrl_c_keeps_the_rows_of_the_chunk_under_way(tmp_path, undisturbed, mon
     monkeypatch.setattr(filling, "stream", stream)
     campaign.run(folder, 600, 20)
     assert files(folder) == undisturbed
-
-
-@pytest.fixture
-def mounted(tmp_path):
-    """mounted(options): a small file system of one's own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(*options):
-        done = subprocess.run(
-            ["mount", *options, str(folder)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-        return folder
-
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
 
 
 def test_a_full_disk_is_told_in_one_line_and_the_same_call_goes_on(mounted, undisturbed):
