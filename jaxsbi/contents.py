@@ -77,6 +77,8 @@ def load_run(run: str, problem: str | None) -> Posterior:
 
 def problem_of(run: str) -> Problem:
     """The problem that filled the store that a run was trained on."""
+    if os.path.isdir(run) and not os.path.exists(os.path.join(run, RUN)):
+        raise ValueError(f"--problem must be given, module:name: RUN {run} is no run")
     name = read_run(run).get("name") if os.path.isdir(run) else None
     found = None
     try:

@@ -309,6 +309,7 @@ BAD_COMMANDS = [
         )
     ),
     ["diagnose", "{place}/nowhere"],
+    ["diagnose", "{place}/run/posterior"],
     ["diagnose", "{place}/run", "--n", "0"],
     ["diagnose", "{place}/run", "--problem", "nowhere"],
     ["inspect"],
