@@ -207,6 +207,18 @@ def test_flows_can_be_analysed_and_two_of_a_kind_share_a_program():
     analysis.active_subspace(KEY, posterior, samples=10)
 
 
+def test_an_ensemble_is_analysed_as_the_mean_of_its_members():
+    prior = jaxsbi.box([-1.0, -1.0], [1.0, 1.0])
+    members = jaxsbi.ensemble(jaxsbi.mdn(components=1, hidden=(4,)), 2)
+    posterior = untrained(members, prior, jnp.zeros(2))
+    given = analysis.condition(posterior, {"theta_0": 0.1})
+    at = jnp.linspace(-0.9, 0.9, 5)
+    whole = jnp.stack([jnp.full(5, 0.1), at], axis=1)
+    np.testing.assert_allclose(given.log_prob(at[:, None]), posterior.log_prob(whole), rtol=1e-4)
+    found = analysis.conditional_correlations(KEY, posterior, samples=3, points=10)
+    assert np.all(np.abs(found.matrix) <= 1 + 1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -53,8 +53,11 @@ def test_coverage_of_a_narrow_posterior_is_too_low_and_of_a_wide_one_too_high():
     theta, x = joint(jax.random.key(1), 1000)
     narrow = diagnostics.coverage(KEY, WRONG["narrow"], theta, x, samples=199)
     wide = diagnostics.coverage(KEY, WRONG["wide"], theta, x, samples=199)
-    assert np.all(narrow < [0.45, 0.75, 0.92])
-    assert np.all(wide > [0.6, 0.87, 0.96])
+    assert np.all(narrow.shares < [0.45, 0.75, 0.92])
+    assert np.all(wide.shares > [0.6, 0.87, 0.96])
+    assert narrow.verdict.startswith("too narrow") and wide.verdict.startswith("too wide")
+    exact = diagnostics.coverage(KEY, Constructed(), theta, x, levels=(0.9,), samples=199)
+    assert exact.verdict.startswith("as nominal") and f"of {exact.rows} cases" in exact.verdict
 
 
 def test_failed_rows_are_left_out():

@@ -104,6 +104,13 @@ def test_a_likelihoods_posterior_can_be_analysed(posterior):
     given = jaxsbi.analysis.condition(posterior, {"a": 0.5}).grid(60)
     np.testing.assert_allclose(given.mean, 0.8 * X_O[1], atol=0.1)
     np.testing.assert_allclose(given.covariance, 0.2, rtol=0.2)
+    key, mean = jax.random.key(6), 0.8 * X_O
+    found = jaxsbi.analysis.conditional_correlations(key, posterior, samples=5, points=20)
+    assert abs(found.matrix[0, 1]) < 0.15
+    way = jaxsbi.analysis.path(posterior, mean - 0.4, mean + 0.4, points=15)
+    np.testing.assert_allclose(way.theta[7], mean, atol=0.15)
+    subspace = jaxsbi.analysis.active_subspace(key, posterior, samples=20)
+    assert subspace.values[0] < 4 * subspace.values[1]
 
 
 def test_a_saved_posterior_draws_the_same_rows(posterior, tmp_path):

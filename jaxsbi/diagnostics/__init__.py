@@ -5,7 +5,14 @@ Of x_o alone: `misspecification`. Of two samples: `c2st`, `mmd`. For a posterior
 x_o: `lc2st`, and over `truncated_joint`, if `tsnpe` made it, all that serve an amortised one.
 """
 
-from jaxsbi.diagnostics.calibration import LEVELS, Calibration, calibrate, coverage, sbc
+from jaxsbi.diagnostics.calibration import (
+    LEVELS,
+    Calibration,
+    Coverage,
+    calibrate,
+    coverage,
+    sbc,
+)
 from jaxsbi.diagnostics.local import LC2ST, lc2st
 from jaxsbi.diagnostics.misspecification import Misspecification, misspecification
 from jaxsbi.diagnostics.predictive import Predictive, predictive
@@ -21,6 +28,7 @@ __all__ = [
     "MMD",
     "TARP",
     "Calibration",
+    "Coverage",
     "Misspecification",
     "Predictive",
     "c2st",

@@ -23,6 +23,37 @@ GAP = 0.05
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Share of true parameters inside the regions of highest density of credible `levels` (l,).
+
+    p_value: of all levels at once; unserved, outside: rows left out, as in `Calibration`.
+    """
+
+    levels: Float[np.ndarray, " l"]
+    shares: Float[np.ndarray, " l"]
+    p_value: float
+    rows: int
+    unserved: int = 0
+    outside: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """One sentence a reader can act on."""
+        points = 100 * (self.shares - self.levels)
+        worst = int(np.argmax(np.abs(points)))
+        told = (
+            f"the region of {100 * self.levels[worst]:.3g} % holds the truth in "
+            f"{100 * self.shares[worst]:.3g} % of {self.rows} cases"
+        )
+        if self.p_value <= CHANCE:
+            word = "too narrow" if points[worst] < 0 else "too wide"
+            told = f"{word}, more than by chance: {told}"
+        else:
+            told = f"as nominal, but for what chance explains: {told}"
+        return told + left_out(self.unserved, self.outside, self.rows)
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Simulation-based calibration and expected coverage of one posterior over many x.
 
@@ -137,12 +168,16 @@ def coverage(
     *,
     levels: Sequence[float] = LEVELS,
     samples: int = 500,
-) -> Float[np.ndarray, " l"]:
+) -> Coverage:
     """Expected coverage of the regions of highest density of the given credible levels."""
     if np.ndim(levels) != 1 or not len(levels):
         raise ValueError(f"levels must be a list such as (0.5, 0.95), got {levels!r}")
     levels = [check_real("levels", level, 0.0, 1.0) for level in levels]
-    return calibrate(key, posterior, theta, x, samples=samples).coverage(levels)
+    found = calibrate(key, posterior, theta, x, samples=samples)
+    return Coverage(
+        np.asarray(levels), found.coverage(levels), found.coverage_p_value,
+        len(found.credibility), found.unserved, found.outside,
+    )  # fmt: skip
 
 
 def check_judged(posterior: Any) -> Any:
