@@ -188,9 +188,11 @@ def test_a_signal_to_a_campaign_keeps_its_rows(tmp_path, number, code):
     root = Path(__file__).resolve().parents[1]
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
     command = [sys.executable, "-m", "jaxsbi", "simulate", "shifted", "--n", "1e8"]
+    listening = ["env", "--default-signal=INT"]  # a job in the background would not hear Ctrl-C
     process = subprocess.Popen(
-        [*command, "--store", str(tmp_path / "s")], env=environment, stderr=subprocess.PIPE
-    )
+        [*listening, *command, "--store", str(tmp_path / "s")], env=environment,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
     while not (tmp_path / "s" / "row" / "c" / "2").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
