@@ -99,7 +99,7 @@ ALL = (
         "Ten parameters of a linear–nonlinear neuron (fig. 2), against its exact posterior.",
         {
             "smoke": Cost("1,000", "1 min", "1.5 GB"),
-            "laptop": Cost("2,053,000"),
+            "laptop": Cost("2,053,000", "15 min", "2.7 GB"),
             "gpu": Cost("20,533,000"),
             "paper": Cost("2,030,000"),
         },
