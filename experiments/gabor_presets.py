@@ -37,7 +37,7 @@ PRESETS = {
         training=jaxsbi.Training(weight_decay=0.1, anneal=5, max_epochs=10),
         draws=100,
         proposals=2000,
-        predicted=20,
+        predicted=40,
         frames=6000,
         pixels=11,
     ),

@@ -46,7 +46,6 @@ def quick(n, seed=0):
     return channels.NOMINAL * spread * [1, 1, 1, 0.1, 1, 1, 1, 1]
 
 
-@pytest.mark.slow
 def test_a_run_is_written_and_taken_up_again_with_the_same_numbers(finished):
     out, first, again = finished
     same = ("correlation", "families", "details", "detail_1", "milliseconds_per_channel")

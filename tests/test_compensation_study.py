@@ -1,51 +1,12 @@
 """The study of compensations: how circuits are changed, what is gained by it, whole runs."""
 
-import json
-
 import numpy as np
 import pytest
 
 from experiments import compensation as study
-from experiments.__main__ import main
 
 RNG = np.random.default_rng(0)
 MIDDLE = (study.LOW + study.HIGH) / 2
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A smoke run of the circuits, and of their compensations by its posterior and without it."""
-    folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("JAXSBI_DATA", raising=False)
-        smoke = ["--preset", "smoke", "--out"]
-        assert main(["stg", *smoke, str(folder / "stg")]) == 0
-        given = ["--posterior", str(folder / "stg")]
-        assert main(["compensation", *smoke, str(folder / "given"), *given]) == 0
-        assert main(["compensation", *smoke, str(folder / "alone")]) == 0
-    return folder
-
-
-@pytest.mark.slow
-def test_a_posterior_is_taken_from_a_finished_run_or_inferred(finished):
-    for name in ("given", "alone"):
-        results = json.loads((finished / name / "results.json").read_text())
-        page = (finished / name / "report.html").read_text()
-        assert page.count("data:image/svg+xml;base64,") == 3
-        assert len(results["pairs"]) == study.PRESETS["smoke"].strongest
-        with np.load(finished / name / "conditional_correlation.npz") as found:
-            rho = found["rho"]
-        np.testing.assert_array_equal(rho, rho.T)
-        assert rho.shape == (31, 31) and np.all(np.diag(rho) == 1) and np.abs(rho).max() == 1
-    assert not any((finished / "given" / "posterior").iterdir())
-
-
-@pytest.mark.slow
-def test_what_is_no_finished_run_of_circuits_is_refused_in_one_line(finished, tmp_path, capsys):
-    for folder in (tmp_path, finished / "given"):
-        words = ["compensation", "--preset", "smoke", "--posterior", str(folder)]
-        assert main([*words, "--out", str(tmp_path / "out")]) == 2
-        assert capsys.readouterr().err.startswith("error: --posterior ")
 
 
 def test_a_change_moves_two_conductances_equally_far_and_no_other():

@@ -33,7 +33,6 @@ def neuron():
     return study.observe(jax.random.key(1), 6, SMOKE)
 
 
-@pytest.mark.slow
 def test_a_run_is_written_and_taken_up_again_with_the_same_numbers(finished):
     out, first, again = finished
     same = ("posterior", "share_at_alpha_plus_pi", "c2st_mlp", "sampler", "epochs")

@@ -16,7 +16,6 @@ from experiments.runs import Run
 SMOKE = study.PRESETS["smoke"]
 
 
-@pytest.mark.slow
 def test_a_run_is_written_and_taken_up_again_with_the_same_numbers(tmp_path):
     out = tmp_path / "out"
     found = []

@@ -1,7 +1,5 @@
 """The study of the pyloric circuit: what is observed, shares, disparate circuits, whole runs."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from experiments.shares import Share
 from experiments.stg_circuits import Circuits
 from experiments.stg_drawings import smoothed
 from experiments.stg_presets import DEVIATIONS
-from jaxsbi.opening import open_store
 from simulators import stg
 
 X_O = np.linspace(1.0, 18.0, 18)
@@ -23,40 +20,6 @@ X_O = np.linspace(1.0, 18.0, 18)
 def circuits(theta, features=None, pyloric=None):
     features = np.tile(X_O, (len(theta), 1)) if features is None else features
     return Circuits(theta, features, np.ones(len(theta), bool) if pyloric is None else pyloric)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A smoke run on a simulated rhythm, and a second one that takes it up again."""
-    out = tmp_path_factory.mktemp("stg") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("JAXSBI_DATA", raising=False)
-        command = ["stg", "--preset", "smoke", "--out", str(out)]
-        assert main(command) == 0
-        first = json.loads((out / "results.json").read_text())
-        assert main(command) == 0
-    return out, first, json.loads((out / "results.json").read_text())
-
-
-@pytest.mark.slow
-def test_a_run_is_written_and_taken_up_again_with_the_same_numbers(finished):
-    out, first, again = finished
-    assert first["observation"] == "nominal" and None not in first["x_o"].values()
-    same = ("posterior", "share_pyloric", "pair", "path", "orthogonal_path", "epochs")
-    assert all(first[name] == again[name] for name in same)
-    assert first["drawn_by_round"] == list(study.PRESETS["smoke"].simulations)
-    page = (out / "report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 8 == len(list(out.glob("figures/*.png")))
-
-
-@pytest.mark.slow
-def test_complete_circuits_are_counted_in_the_round_that_simulated_them(finished):
-    out, results, _ = finished
-    _, x = open_store(out / "rounds" / "nominal" / "simulations").read()
-    complete = ~np.isnan(x).any(axis=1)
-    first = study.PRESETS["smoke"].simulations[0]
-    found = [each["hits"] for each in results["all_features_by_round"]]
-    assert found == [complete[:first].sum(), complete[first:].sum()]
 
 
 @pytest.mark.slow
