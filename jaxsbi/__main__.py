@@ -1,7 +1,8 @@
 """`jaxsbi`, or `python -m jaxsbi`: simulate, train, sample, diagnose, inspect.
 
 Results go to standard output, progress to standard error. Exit status: 0; 2 for what users get
-wrong, in one line; 130 for Ctrl-C and 143 for SIGTERM, with the command that goes on.
+wrong, in one line; 130 for Ctrl-C and 143 for SIGTERM, with the command that goes on or begins
+again.
 """
 
 from __future__ import annotations
@@ -27,32 +28,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     warnings.showwarning = _warn
+    goes_on = as_json = False
     try:
-        from jaxsbi.commands import app, setup
+        from jaxsbi.commands import KEEPING, app, setup
 
         setup()
-        result = app(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        command, given, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        goes_on, as_json = command in KEEPING, given.arguments.get("json", False)
+        result = command(*given.args, **given.kwargs)
     except (CycloptsError, ValueError, OSError, ImportError) as error:
         if debug:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return _interrupted(arguments, signal.SIGINT)
+        return _interrupted(arguments, goes_on, signal.SIGINT)
     except SystemExit as ended:
         if ended.code != 128 + signal.SIGTERM:
             raise
-        return _interrupted(arguments, signal.SIGTERM)
+        return _interrupted(arguments, goes_on, signal.SIGTERM)
     if isinstance(result, dict):
-        print(json.dumps(result) if "--json" in arguments else _readable(result))
+        print(json.dumps(result) if as_json else _readable(result))
     return 0
 
 
-def _interrupted(arguments: Sequence[str], number: int) -> int:
+def _interrupted(arguments: Sequence[str], goes_on: bool, number: int) -> int:
     command = shlex.join(["jaxsbi", *arguments])
-    print(f"interrupted: what is done is kept; this goes on: {command}", file=sys.stderr)
+    hint = "what is done is kept; this goes on" if goes_on else "this begins again"
+    print(f"interrupted: {hint}: {command}", file=sys.stderr)
     return 128 + number
 
 

@@ -266,6 +266,10 @@ def inspect(path: str, /, *, check: Flag = False, json: Flag = False) -> dict[st
     return contents(path, check)
 
 
+KEEPING = (simulate, train)
+"""The commands that, given again, go on where they were interrupted."""
+
+
 def setup() -> None:
     """What all commands share: compiled programs are kept for the next one."""
     keep_compilations()

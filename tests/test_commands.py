@@ -167,6 +167,24 @@ def test_the_same_command_adds_rows_and_reads_back_what_is_done(place, capsys, t
     assert again["rounds"] == told(capsys, "inspect", place / "run")["rounds"]
 
 
+def test_json_is_asked_for_in_any_spelling_and_by_its_flag_alone(place, capsys):
+    for flag in ("--json=true", "--json"):
+        assert main(["inspect", str(place / "sims"), flag]) == 0
+        assert json.loads(capsys.readouterr().out)["rows"] == 3000
+    assert main(["inspect", str(place / "sims"), "--json=false"]) == 0
+    assert "3,000" in capsys.readouterr().out
+
+
+def test_ctrl_c_says_what_begins_again(place, capsys, monkeypatch):
+    def pressed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "contents", pressed)
+    assert main(["inspect", str(place / "sims")]) == 130
+    said = capsys.readouterr().err.strip()
+    assert said == f"interrupted: this begins again: jaxsbi inspect {place / 'sims'}"
+
+
 def test_ctrl_c_prints_the_command_that_goes_on(place, capsys, monkeypatch, tmp_path):
     arguments = ["train", "--store", str(place / "sims"), "--out", str(tmp_path / "run"), *QUICK]
     with monkeypatch.context() as patch:
@@ -174,7 +192,8 @@ def test_ctrl_c_prints_the_command_that_goes_on(place, capsys, monkeypatch, tmp_
         patch.setattr(training, "report", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         assert main(arguments) == 130
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("interrupted: ") and said.endswith("jaxsbi " + " ".join(arguments))
+    assert said.startswith("interrupted: what is done is kept")
+    assert said.endswith("jaxsbi " + " ".join(arguments))
     told_so_far = told(capsys, "inspect", tmp_path / "run")
     assert not told_so_far["finished"] and told_so_far["trainings"]
     assert main(arguments) == 0
