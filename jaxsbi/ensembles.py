@@ -29,17 +29,12 @@ Result = TypeVar("Result")
 class Members(nnx.Module):
     """M densities of one structure; the trained arrays of `stacked` have a leading axis M."""
 
-    def __init__(
-        self, key: PRNGKey, number: int, dim: int, moments: Moments, estimator: Estimator
-    ) -> None:
+    def __init__(self, key: PRNGKey, number: int, member: Callable[[PRNGKey], nnx.Module]) -> None:
         self.number = number
-
-        def weights(key: PRNGKey) -> nnx.State:
-            return nnx.split(estimator.init(key, dim, moments), nnx.Param, ...)[1]
-
         keys = jax.random.split(key, number)
-        graphdef, _, constants = nnx.split(estimator.init(keys[0], dim, moments), nnx.Param, ...)
-        self.stacked = nnx.merge(graphdef, jax.vmap(weights)(keys), constants)
+        graphdef, _, constants = nnx.split(member(keys[0]), nnx.Param, ...)
+        weights = jax.vmap(lambda k: nnx.split(member(k), nnx.Param, ...)[1])(keys)
+        self.stacked = nnx.merge(graphdef, weights, constants)
 
     def each(self, function: Callable[[Conditional], Result]) -> Result:
         """function(q_m), m = 1 … M, results stacked along a leading axis."""
@@ -65,6 +60,23 @@ class Members(nnx.Module):
         return draws[jax.random.randint(key_member, (), 0, self.number)]
 
 
+class Likelihoods(Members):
+    """M learned likelihoods, p(x | z) = 1/M Σ_m p_m(x | z)."""
+
+    def log_prob(self, x: Data, z: Float[Array, " d"]) -> Float[Array, ""]:
+        """log p(x | z)."""
+        log_p = self.each(lambda member: member.log_prob(x, z))
+        return jax.nn.logsumexp(log_p) - math.log(self.number)
+
+    def log_likelihood(self, z: Float[Array, " d"], x: Data) -> Float[Array, ""]:
+        """log p(x | z)."""
+        return self.log_prob(x, z)
+
+    def spread(self, key: PRNGKey, x: Data) -> Data:
+        """x as the members, which know the same of it, spread it for training."""
+        return self.stacked.spread(key, x)
+
+
 @dataclass(frozen=True)
 class Ensemble:
     """What `ensemble` returns: an estimator and how many densities of it to train."""
@@ -73,7 +85,7 @@ class Ensemble:
     members: int
 
     def init(self, key: PRNGKey, dim: int, moments: Moments) -> Members:
-        return Members(key, self.members, dim, moments, self.estimator)
+        return Members(key, self.members, lambda k: self.estimator.init(k, dim, moments))
 
     def spec(self) -> dict[str, Any]:
         return {"name": "ensemble", "members": self.members, "estimator": self.estimator.spec()}

@@ -117,6 +117,28 @@ def test_a_saved_posterior_draws_the_same_rows(posterior, tmp_path):
     assert_kept(posterior, tmp_path)
 
 
+@pytest.mark.slow
+def test_an_ensemble_of_likelihoods_is_their_mean(tmp_path):
+    posterior = jaxsbi.infer(
+        jax.random.key(0), noisy, PRIOR, X_O, algorithm=jaxsbi.nle(), simulations=2000,
+        estimator=jaxsbi.ensemble(ESTIMATORS["nle"], 3), training=QUICK, progress=False,
+    )  # fmt: skip
+    density = posterior.conditional
+    each, mean = (
+        np.asarray(jax.vmap(of)(jnp.linspace(-1, 1, 6).reshape(3, 2)), np.float64)
+        for of in (
+            lambda z: density.each(lambda member: member.log_likelihood(z, X_O)),
+            lambda z: density.log_likelihood(z, X_O),
+        )
+    )
+    assert np.all(np.ptp(each, axis=1) > 1e-3)
+    np.testing.assert_allclose(np.exp(mean), np.exp(each).mean(axis=1), rtol=1e-4)
+    theta = np.asarray(posterior.sample(jax.random.key(1), 4000))
+    np.testing.assert_allclose(theta.mean(axis=0), 0.8 * X_O, atol=0.05)
+    np.testing.assert_allclose(theta.std(axis=0), 0.2**0.5, rtol=0.08)
+    assert_kept(posterior, tmp_path)
+
+
 def test_another_observation_has_its_own_posterior(posterior):
     x = jnp.array([[-1.0, 0.5], [0.3, 0.3]])
     theta = posterior.sample(jax.random.key(4), 1000, x=x)

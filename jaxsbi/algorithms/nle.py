@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from jaxsbi.algorithms.algorithm import Algorithm, Memory
 from jaxsbi.algorithms.likelihood import ByLikelihood
 from jaxsbi.dataset import Moments, Simulations
+from jaxsbi.ensembles import Ensemble, Likelihoods, member_of
 from jaxsbi.estimators import MAF, NSF
 from jaxsbi.likelihoods import Likelihood
 from jaxsbi.losses import negative_log_likelihood_of_x
@@ -31,16 +32,21 @@ class NLE(ByLikelihood):
 
     def check(self, prior: Prior, estimator: Estimator, training: Any) -> None:
         super().check(prior, estimator, training)
-        if not isinstance(estimator, MAF | NSF) or estimator.embedding is not None:
+        member = member_of(estimator)
+        if not isinstance(member, MAF | NSF) or member.embedding is not None:
             raise ValueError(
-                "estimator must be a flow without an embedding, jaxsbi.nsf() or jaxsbi.maf(), for "
-                f"nle, whose density is of x itself, got {estimator!r}; embed with jaxsbi.nre()"
+                "estimator must be a flow without an embedding, jaxsbi.nsf() or jaxsbi.maf(), or "
+                "an ensemble of them, for nle, whose density is of x itself, got "
+                f"{estimator!r}; embed with jaxsbi.nre()"
             )
 
     def module(
-        self, key: PRNGKey, estimator: MAF | NSF, moments: Moments, spread: Spread
+        self, key: PRNGKey, estimator: MAF | NSF | Ensemble, moments: Moments, spread: Spread
     ) -> nnx.Module:
-        return Likelihood(key, estimator, moments, spread)
+        flow = member_of(estimator)
+        if flow is estimator:
+            return Likelihood(key, flow, moments, spread)
+        return Likelihoods(key, estimator.members, lambda k: Likelihood(k, flow, moments, spread))
 
     def first_loss(self) -> Loss:
         return Partial(negative_log_likelihood_of_x)
