@@ -45,7 +45,7 @@ def infer(
     estimator: Estimator | None = None,
     start: Posterior | None = None,
     training: Training | None = None,
-    warm_start: bool = True,
+    warm_start: bool | None = None,
     avoid_failures: bool = False,
     batch: int | None = None,
     out: str | os.PathLike | None = None,
@@ -63,13 +63,16 @@ def infer(
         last two learn a likelihood, by default with start's estimator, from draws of start and then
         of the posterior. Outside start's region of highest density of mass 1 − 10⁻⁴ there are no
         rows, and the likelihood is taken to be 0: a mode that start lacks stays lost.
-    warm_start: whether a later round's training begins with the weights of the round before.
+    warm_start: whether a later round's training begins with the weights of the round before. By
+        default not so for `nle` and `nre`: their fresh networks see θ in units of where the rows
+        of all rounds lie, which narrows from round to round.
     avoid_failures: whether later rounds leave out the θ whose simulation a learned model expects to
         fail, once some have failed in this call; it keeps 99 % of the valid ones, and the ledger
         has the share that was lost.
     batch: rows simulated in one compiled call (speed and memory only).
     out: a folder that keeps simulations and trainings under way. After an interruption, of any
-        kind, the same call goes on there and ends in the same bits; another one is refused.
+        kind, the same call goes on there and ends in the same bits; another one is refused. The
+        rows of all rounds are held in memory too; for more, `jaxsbi.fit` learns from a store.
     Ctrl-C ends the training under way with its best weights, and a later round with the posterior
     of the last finished one; so does, with a warning, a later round whose simulations all fail or
     whose training diverges.
@@ -83,6 +86,7 @@ def infer(
     estimator = nsf() if estimator is None else estimator
     training = Training() if training is None else training
     check_kinds(prior, algorithm, estimator, training)
+    warm_start = algorithm.warm if warm_start is None else warm_start
     check_key(key)
     budget = _budget(rounds, simulations)
     struct = simulation.outcome(simulate, prior.dim)

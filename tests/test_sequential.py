@@ -42,12 +42,13 @@ def infer(algorithm, simulate=shift, **options):
     ("algorithm", "estimator"),
     [
         (jaxsbi.apt(), FLOW),
+        pytest.param(jaxsbi.nle(), FLOW, marks=pytest.mark.slow),
         *(
             pytest.param(algorithm, MIXTURE, marks=pytest.mark.slow)
             for algorithm in (jaxsbi.apt(), jaxsbi.snpe_a(), jaxsbi.snpe_b(), jaxsbi.tsnpe())
         ),
     ],
-    ids=["apt", "apt-mixture", "snpe_a", "snpe_b", "tsnpe"],
+    ids=["apt", "nle", "apt-mixture", "snpe_a", "snpe_b", "tsnpe"],
 )
 def test_two_compilations_of_the_training_serve_all_rounds(algorithm, estimator):
     before = advance._cache_size()

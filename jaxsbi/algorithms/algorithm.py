@@ -41,6 +41,8 @@ class Algorithm:
     """Whether what then is trained is a module of its own, not the posterior's."""
     compiled: ClassVar[bool] = True
     """Whether the driver compiles `propose`; where not, it calls what is compiled already."""
+    warm: ClassVar[bool] = True
+    """Whether later rounds' trainings begin with the weights of the round before, if not told."""
     weighted: ClassVar[bool] = False
     """Whether `weights` or `loss` reads `log_proposal`, which is computed for such methods only."""
     models_failures: ClassVar[bool] = False

@@ -92,6 +92,7 @@ class ByLikelihood(Algorithm):
     refines: ClassVar[bool] = True
     anew: ClassVar[bool] = True
     compiled: ClassVar[bool] = False
+    warm: ClassVar[bool] = False
     whitens: ClassVar[bool] = True
     trials: bool = False
 
