@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments.arguments import NO_CACHE, Parser, count, cut, one_of, why
-from experiments.studies import ALL, PRESETS, STUDIES, Study, contents
+from experiments.studies import ALL, DEFAULT, PRESETS, STUDIES, Study, contents
 
 SEEDS = 2**32  # jax.random.key takes a seed modulo this
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
@@ -123,7 +123,7 @@ def _shared(study: str, description: str, presets: Iterable[str]) -> Parser:
     add(
         "--preset",
         type=one_of(*presets),
-        default="laptop",
+        default=DEFAULT,
         metavar="NAME",
         help="; ".join(f"{name}: {PRESETS[name]}" for name in presets),
     )

@@ -1,6 +1,7 @@
 """`python -m experiments.record RUN …`: what a finished run found, to keep beside the code.
 
-results.json goes to experiments/results/<study>.json, the figures, small, to a folder of that name.
+results.json goes to experiments/results/<study>.json, the figures, small, to a folder of that name;
+those of another preset than the default one to <study>_<preset>.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.arguments import Parser, cut
+from experiments.studies import DEFAULT
 
 KEPT = Path(__file__).parent / "results"
 WIDTH = 1000  # pixels
@@ -41,13 +43,15 @@ def record(folder: Path, kept: Path = KEPT) -> Path:
 
     try:
         found = json.loads((folder / "results.json").read_text())
-        study, words = found["settings"]["study"], shlex.split(found["command"])
+        study, preset = (found["settings"][name] for name in ("study", "preset"))
+        words = shlex.split(found["command"])
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(
             f"RUN {cut(folder)}: expected a folder with the results.json of a finished run; "
             "finish it first"
         ) from None
-    figures = kept / study
+    name = study if preset == DEFAULT else f"{study}_{preset}"
+    figures = kept / name
     shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir(parents=True)
     for path in sorted(folder.glob("figures/*.png")):
@@ -55,7 +59,7 @@ def record(folder: Path, kept: Path = KEPT) -> Path:
             size = WIDTH, max(1, round(image.height * WIDTH / image.width))
             small = image if image.width <= WIDTH else image.convert("RGB").resize(size)
             small.quantize(256).save(figures / path.name, optimize=True)
-    target = kept / f"{study}.json"
+    target = kept / f"{name}.json"
     anywhere = shlex.join(w for w, before in zip(words, ["", *words], strict=False)
                           if not FOLDERS & {w, before})  # fmt: skip
     text = json.dumps(found | {"command": anywhere}, indent=1, ensure_ascii=False)

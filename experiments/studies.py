@@ -24,6 +24,7 @@ PRESETS = {
     "gpu": "under 8 minutes on one H200",
     "paper": "as many simulations as in the paper",
 }
+DEFAULT = "laptop"
 
 
 class Cost(NamedTuple):

@@ -12,7 +12,7 @@ def test_numbers_are_kept_as_they_are_and_figures_become_small(tmp_path):
     run, kept = tmp_path / "run", tmp_path / "kept"
     (run / "figures").mkdir(parents=True)
     found = {
-        "settings": {"study": "a"},
+        "settings": {"study": "a", "preset": "laptop"},
         "command": "do --data d --out 'x y' --seed 1",
         "x": 0.1,
         "σ": None,
@@ -27,6 +27,13 @@ def test_numbers_are_kept_as_they_are_and_figures_become_small(tmp_path):
     assert told == found | {"command": "do --seed 1"}
     sizes = {path.name: Image.open(path).size for path in (kept / "a").iterdir()}
     assert sizes == {"wide.png": (1000, 150), "narrow.png": (500, 300)}
+
+
+def test_runs_of_other_presets_are_kept_beside_the_default_one(tmp_path):
+    found = {"settings": {"study": "a", "preset": "overnight"}, "command": "do"}
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    assert record.record(tmp_path, tmp_path / "kept").name == "a_overnight.json"
+    assert (tmp_path / "kept" / "a_overnight").is_dir()
 
 
 def test_what_is_no_finished_run_is_refused_in_one_line(tmp_path, capsys):
