@@ -20,6 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxsbi.arguments import check_count
+from jaxsbi.images import Convolutions
 from jaxsbi.networks import MLP, Dense, Embedding, check_sizes
 from jaxsbi.types import Data, PRNGKey
 
@@ -85,42 +86,6 @@ class _Flat(nnx.Module):
 
     def __call__(self, numbers: Float[Array, " c"]) -> Float[Array, " f"]:
         return self.net(numbers)
-
-
-class _Convolutions(nnx.Module):
-    """Per layer: convolution, σ, mean over 2 × 2 pixels; then every pixel into a linear map."""
-
-    def __init__(
-        self,
-        key: PRNGKey,
-        shape: tuple[int, ...],
-        channels: tuple[int, ...],
-        width: int,
-        features: int,
-    ) -> None:
-        *keys, last = jax.random.split(key, len(channels) + 1)
-        sizes = [shape[-1], *channels]
-        self.kernels = nnx.List(
-            [
-                nnx.Param(jax.random.normal(k, (width, width, i, o)) / (width * np.sqrt(i)))
-                for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)
-            ]
-        )
-        self.biases = nnx.List([nnx.Param(jnp.zeros(size)) for size in channels])
-        pixels = jax.eval_shape(self._pixels, jax.ShapeDtypeStruct(shape, jnp.float32)).size
-        self.out = Dense(last, pixels, features)
-
-    def __call__(self, image: Float[Array, "h w c"]) -> Float[Array, " f"]:
-        return nnx.silu(self.out(self._pixels(image)))
-
-    def _pixels(self, image: Float[Array, "h w c"]) -> Float[Array, " p"]:
-        h = image[None]
-        for kernel, bias in zip(self.kernels, self.biases, strict=True):
-            h = jax.lax.conv_general_dilated(
-                h, kernel[...], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-            h = nnx.avg_pool(nnx.silu(h + bias[...]), (2, 2), (2, 2), "SAME")
-        return h.ravel()
 
 
 class _Recurrent(nnx.Module):
@@ -190,9 +155,12 @@ class _CNN(_Factory):
     channels: tuple[int, ...]
     width: int
     features: int
+    shrink: int
+    pool: tuple[int, ...]
+    heads: int
 
     def build(self, key: PRNGKey, shape: tuple[int, ...]) -> nnx.Module:
-        return _Convolutions(key, shape, self.channels, self.width, self.features)
+        return Convolutions(key, shape, **vars(self))
 
 
 @dataclass(frozen=True)
@@ -224,18 +192,40 @@ def mlp(hidden: Sequence[int] = (50, 50), features: int = 20) -> Embedding:
     return _MLP(check_sizes("hidden", hidden), check_count("features", features))
 
 
-def cnn(channels: Sequence[int] = (8, 16), width: int = 5, features: int = 50) -> Embedding:
+def cnn(
+    channels: Sequence[int] = (8, 16),
+    width: int = 5,
+    features: int = 50,
+    *,
+    shrink: int = 1,
+    pool: int | Sequence[int] = 2,
+    heads: int = 0,
+) -> Embedding:
     """Images (h, w) or (h, w, c) through convolutions; scalars and vectors of x bypass them.
 
-    channels: of each layer, a convolution `width` pixels wide, then a mean over 2 × 2 pixels.
+    channels: of each layer, a convolution `width` pixels wide, then a mean over pool × pool pixels
+    (one number, or one for each layer). shrink: pixels averaged so before all of it, which is
+    cheaper where the image is noise. heads: of attention, for what may lie anywhere in the image:
+    each gives the place it looks at, [−1, 1] down and across, and what is there; with 0 every
+    pixel that is left enters a linear map.
 
     Errors: ValueError for sizes that are not positive integers; when it meets x, for images of
     different sizes.
     """
+    channels = check_sizes("channels", channels)
+    pools = check_sizes("pool", [pool] * len(channels) if np.ndim(pool) == 0 else pool)
+    if len(pools) != len(channels):
+        raise ValueError(
+            f"pool must be one number, or one for each of the {len(channels)} layers of channels, "
+            f"got {len(pools)}"
+        )
     return _CNN(
-        check_sizes("channels", channels),
+        channels,
         check_count("width", width),
         check_count("features", features),
+        check_count("shrink", shrink),
+        pools,
+        check_count("heads", heads, least=0),
     )
 
 

@@ -13,6 +13,7 @@ from flax import nnx
 from scipy.signal import correlate
 
 import jaxsbi
+from jaxsbi import images
 from jaxsbi.embeddings import EMBEDDINGS, cnn, deepset, mlp, rnn
 from jaxsbi.networks import Embedding
 from jaxsbi.types import Data
@@ -61,24 +62,71 @@ def test_scalars_bypass_an_image() -> None:
     np.testing.assert_array_equal(unknown[:6], embed(x)[:6])
 
 
+def convolved(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """(h, w, i), (k, k, i, o) → σ of (h, w, o)."""
+    maps = [
+        sum(correlate(image[..., i], k[..., i], mode="same") for i in range(image.shape[2]))
+        for k in np.moveaxis(kernel, 3, 0)
+    ]
+    return silu(np.stack(maps, axis=-1))
+
+
 def test_convolutions_are_those_of_scipy() -> None:
     image = np.random.default_rng(0).normal(size=(6, 4))
     embed = built(cnn((3,), width=3, features=5), jnp.asarray(image))
     weights = arrays(embed.module.net)
     stacked = np.stack([image, np.zeros((6, 4))], axis=-1)  # nothing is undefined
-    h = np.stack(
-        [
-            sum(
-                correlate(stacked[..., c], weights["kernels/0"][..., c, o], mode="same")
-                for c in range(2)
-            )
-            for o in range(3)
-        ],
-        axis=-1,
-    )
-    pooled = silu(h).reshape(3, 2, 2, 2, 3).mean(axis=(1, 3))
-    expected = silu(pooled.ravel() @ weights["out/kernel"])
+    h = convolved(stacked, weights["kernels/0"])
+    pooled = h.reshape(3, 2, 2, 2, 3).mean(axis=(1, 3))
+    expected = silu(pooled.ravel() @ weights["whole/out/kernel"])
     np.testing.assert_allclose(embed(jnp.asarray(image)), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+def test_a_convolution_is_that_of_xla(width: int) -> None:
+    rng = np.random.default_rng(0)
+    image = jnp.asarray(rng.normal(size=(6, 9, 2)))
+    kernel = jnp.asarray(rng.normal(size=(width, width, 2, 3)))
+    expected = jax.lax.conv_general_dilated(
+        image[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(images._convolved(image, kernel), expected[0], atol=1e-4)
+
+
+def test_attention_tells_where_and_what() -> None:
+    """Two layers of 3 × 3 pixels' means, the second of 2 × 2 pixels more; edges count as zeros."""
+    image = np.random.default_rng(0).normal(size=(11, 12))
+    settings = {"width": 3, "features": 5, "shrink": 3, "pool": (1, 2), "heads": 2}
+    embed = built(cnn((3, 4), **settings), jnp.asarray(image))
+    weights = arrays(embed.module.net)
+    padded = np.stack([np.pad(image, ((0, 1), (0, 0))), np.zeros((12, 12))], axis=-1)
+    h = convolved(padded.reshape(4, 3, 4, 3, 2).mean(axis=(1, 3)), weights["kernels/0"])
+    h = convolved(h, weights["kernels/1"]).reshape(2, 2, 2, 2, 4).mean(axis=(1, 3)).reshape(4, 4)
+    places = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
+    weight = np.exp(h @ weights["whole/score/kernel"])
+    attended = (weight / weight.sum(axis=0)).T
+    means = [np.append(a @ places, a @ h) for a in attended]
+    inputs = np.concatenate([*means, np.log(weight.mean(axis=0))])
+    expected = silu(inputs @ weights["whole/out/layers/0/kernel"])
+    expected = silu(expected @ weights["whole/out/layers/1/kernel"])
+    np.testing.assert_allclose(embed(jnp.asarray(image)), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_attention_follows_what_moves() -> None:
+    """What lies elsewhere, far from the edges, looks the same there and is told to lie there."""
+    blob = np.random.default_rng(0).normal(size=(3, 3))
+    module = built(cnn((3,), width=3, shrink=2, pool=1, heads=2), jnp.zeros((24, 24))).module.net
+
+    def looked(row: int, column: int) -> np.ndarray:
+        image = np.zeros((24, 24, 2))
+        image[row : row + 3, column : column + 3, 0] = blob
+        pixels = module._pixels(jnp.asarray(image)).reshape(144, 3)
+        attended = jax.nn.softmax(1e4 * module.whole.score(pixels), axis=0)
+        return np.asarray(attended.T @ jnp.concatenate([module.whole.at[...], pixels], axis=1))
+
+    here, there = looked(6, 8), looked(6 + 4, 8 + 6)
+    np.testing.assert_allclose(there[:, 2:], here[:, 2:], atol=1e-5)
+    np.testing.assert_allclose(there[:, :2] - here[:, :2], [[4 / 11, 6 / 11]] * 2, atol=1e-5)
 
 
 @pytest.mark.parametrize("window", [1, 4])
@@ -155,6 +203,34 @@ def test_an_embedded_posterior_is_its_closed_form(name: str) -> None:
     np.testing.assert_allclose(np.median(found, axis=0), sd, rtol=0.15)
 
 
+@pytest.mark.slow
+def test_attention_finds_a_place_nearly_as_well_as_can_be() -> None:
+    """A spot in noise: no unbiased guess of its place errs less than the inverse Fisher
+    information says, here a fifteenth of the prior's width; that is the posterior's width too."""
+    at = jnp.linspace(-1, 1, 16)
+
+    def spot(theta: jax.Array) -> jax.Array:
+        away = (at[:, None] - theta[0]) ** 2 + (at[None, :] - theta[1]) ** 2
+        return 4 * jnp.exp(-away / (2 * 0.2**2))
+
+    def simulate(key: jax.Array, theta: jax.Array) -> Data:
+        return spot(theta) + jax.random.normal(key, (16, 16))
+
+    prior = jaxsbi.box([-0.8, -0.8], [0.8, 0.8])
+    embedding = cnn((8, 8), width=3, features=16, pool=1, heads=4)
+    posterior = jaxsbi.infer(
+        jax.random.key(0), simulate, prior, simulations=3000, progress=False,
+        estimator=jaxsbi.mdn(components=1, hidden=(20,), embedding=embedding),
+        training=jaxsbi.Training(weight_decay=0.1, max_epochs=30, anneal=15),
+    )  # fmt: skip
+    theta, x = jaxsbi.simulate(jax.random.key(7), simulate, prior, 200)
+    draws = np.asarray(posterior.sample(jax.random.key(1), 500, x=x))
+    slopes = jax.vmap(jax.jacfwd(spot))(theta).reshape(200, -1, 2)
+    least = np.sqrt(np.diagonal(np.linalg.inv(slopes.mT @ slopes), 0, 1, 2))
+    assert 0.9 < np.sqrt(np.mean(((draws.mean(axis=1) - theta) / least) ** 2)) < 1.6
+    assert 0.9 < np.median(draws.std(axis=1) / least) < 1.6
+
+
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_settings_survive_json(name: str) -> None:
     embedding = EMBEDDINGS[name](features=7)
@@ -185,6 +261,9 @@ def test_an_x_that_an_embedding_is_not_made_for_is_refused(
         (mlp, {"hidden": (50, 0)}, r"hidden\[1\] must be an integer of at least 1, got 0"),
         (mlp, {"hidden": 50}, "hidden must be a tuple of layer sizes"),
         (cnn, {"channels": 8}, "channels must be a tuple of layer sizes"),
+        (cnn, {"pool": (2, 2, 2)}, "pool must be one number, or one for each of the 2 layers"),
+        (cnn, {"pool": 0}, r"pool\[0\] must be an integer of at least 1, got 0"),
+        (cnn, {"heads": -1}, "heads must be an integer of at least 0, got -1"),
         (rnn, {"window": 0}, "window must be an integer of at least 1"),
         (deepset, {"hidden": ()}, "hidden must be a tuple of layer sizes"),
     ],
