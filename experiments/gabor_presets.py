@@ -28,12 +28,15 @@ class Config:
     pixels: int = 41
 
 
+# the field may lie anywhere; SMALL averages 3 × 3 pixels first, a period of cell 6 is eleven
+SMALL = jaxsbi.cnn(channels=(16, 32, 32), shrink=3, pool=(1, 2, 1), heads=8)
+LARGE = jaxsbi.cnn(channels=(32, 64, 64), shrink=2, pool=(1, 2, 1), heads=16, features=100)
 # the paper's network, with a mean where it takes a maximum, and 2 × 2 pixels after each layer
 DEEP = jaxsbi.cnn(channels=(16, 16, 32, 32, 32), width=3, features=50)
 PRESETS = {
     "smoke": Config(
         simulations=200,
-        estimator=jaxsbi.maf(1, (16,), jaxsbi.cnn(channels=(4,), width=3, features=8)),
+        estimator=jaxsbi.maf(1, (16,), jaxsbi.cnn((4,), 3, 8, heads=2)),
         training=jaxsbi.Training(weight_decay=0.1, anneal=5, max_epochs=10),
         draws=100,
         proposals=2000,
@@ -42,13 +45,13 @@ PRESETS = {
         pixels=11,
     ),
     "laptop": Config(
-        simulations=2500,
-        estimator=jaxsbi.maf(embedding=jaxsbi.cnn(channels=(8, 16, 32), width=3)),
-        training=jaxsbi.Training(weight_decay=(10.0, 1.0), batch_size=100, max_epochs=60),
+        simulations=10_000,
+        estimator=jaxsbi.nsf(embedding=SMALL),
+        training=jaxsbi.Training(weight_decay=0.3, batch_size=100, max_epochs=60),
     ),
     "gpu": Config(
         simulations=100_000,
-        estimator=jaxsbi.nsf(embedding=DEEP),
+        estimator=jaxsbi.nsf(embedding=LARGE),
         training=jaxsbi.Training(weight_decay=0.1, batch_size=500, max_epochs=60),
         draws=5000,
         proposals=200_000,

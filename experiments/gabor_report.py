@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import checks, report
@@ -28,6 +27,7 @@ UNITS = ("", "", "°", "1/half screen", "°", "", "octaves", "", "")
 DEGREES = np.array([180 / np.pi if unit == "°" else 1.0 for unit in UNITS])
 LEAST = np.array([-np.inf, 0, 0, 0, 0, 0, 0, -1, -1])
 MOST = np.array([np.inf, np.inf, 180, np.inf, 360, np.inf, np.inf, 1, 1])
+WHOSE = ("learned", "exact")
 SHOWN = 3  # draws of each mode
 
 
@@ -118,37 +118,22 @@ def _limits(outcome: Outcome) -> np.ndarray:
     return np.clip(limits, LEAST[:, None], MOST[:, None])
 
 
-def alike(outcome: Outcome, cells: np.ndarray) -> np.ndarray:
-    """Correlation of each draw's field with the true one (n,)."""
-    pixels, truth = outcome.neuron.protocol.frames.shape[1], jnp.asarray(outcome.neuron.truth)
-
-    @jax.jit
-    def correlations(cells: jax.Array) -> jax.Array:
-        def with_truth(cell: jax.Array) -> jax.Array:
-            both = (gabor.receptive_field(c, pixels, pixels).ravel() for c in (cell, truth))
-            return jnp.corrcoef(*both)[0, 1]
-
-        return jax.lax.map(with_truth, cells, batch_size=100)
-
-    return np.asarray(correlations(jnp.asarray(cells)))
-
-
 def results(outcome: Outcome) -> dict[str, Any]:
     """What results.json says."""
     history = outcome.posterior.history
-    like = {"learned": alike(outcome, outcome.draws), "exact": alike(outcome, outcome.exact)}
     return {
         "cell": outcome.neuron.cell,
         "spikes": outcome.neuron.x_o["count"],
         "targets": in_results(outcome.targets),
         "diagnostics": checks.in_results(outcome.checks),
-        "share_at_alpha_plus_pi": dict(zip(("learned", "exact"), outcome.turned, strict=True)),
+        "share_at_alpha_plus_pi": dict(zip(WHOSE, outcome.turned, strict=True)),
+        "share_on_the_axis": dict(zip(WHOSE, outcome.found, strict=True)),
         "c2st_mlp": outcome.score.mlp,
         "c2st_rf": outcome.score.rf,
         "rows": outcome.score.rows,
         "correlation_of_fields": {
             name: dict(zip(("low_5", "median"), np.quantile(c, [0.05, 0.5]), strict=True))
-            for name, c in like.items()
+            for name, c in zip(WHOSE, outcome.alike, strict=True)
         },
         "predicted_spikes": dict(
             zip(("low_95", "high_95"), np.quantile(outcome.counts, [0.025, 0.975]), strict=True)
@@ -187,7 +172,7 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
         "losses": "Loss by epoch of each round [nats].",
     }
     learned, exact = (f"{100 * share:.0f} %" for share in outcome.turned)
-    like = np.median(alike(outcome, outcome.draws)), np.median(alike(outcome, outcome.exact))
+    like = [np.median(correlations) for correlations in outcome.alike]
     table = report.Table(
         ("parameter", "unit", "truth", "learned mean", "sd", "exact mean", "sd"),
         [

@@ -84,6 +84,26 @@ def test_exact_draws_begin_in_both_modes_with_the_widths_of_the_likelihood(neuro
                                atol=0.15)  # fmt: skip
 
 
+def test_what_the_network_sees_is_what_was_observed(neuron):
+    """A one-to-one map of the average and the number; without a spike nothing is defined."""
+    seen = study.seen(neuron.x_o)
+    count = np.exp(seen["log_count"])
+    np.testing.assert_allclose(count, neuron.x_o["count"], rtol=1e-5)
+    np.testing.assert_allclose(seen["image"] / count**0.5, neuron.x_o["sta"], rtol=1e-4)
+    silent = study.seen(gabor.features(gabor.trace(
+        jax.random.key(0), jnp.asarray(neuron.theta).at[0].set(-50.0), neuron.protocol
+    )))  # fmt: skip
+    assert all(np.all(np.isnan(leaf)) for leaf in silent.values())
+
+
+def test_fields_are_compared_with_the_true_one(neuron):
+    """A field is like itself, and like itself turned by half a circle; its negative is opposite."""
+    cells = np.repeat(neuron.truth[None], 3, axis=0)
+    cells[1, study.ALPHA] += np.pi
+    cells[2, study.PHI] += np.pi
+    np.testing.assert_allclose(study.correlations(neuron, cells), [1, 1, -1], atol=0.01)
+
+
 def test_the_share_of_turned_draws_is_by_the_angle_alone(neuron):
     cells = np.repeat(neuron.truth[None], 4, axis=0)
     cells[:, study.ALPHA] += [0.1, np.pi, np.pi - 1.5, 2 * np.pi]
