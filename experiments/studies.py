@@ -111,7 +111,7 @@ ALL = (
         "Nine parameters of a receptive field from a spike-triggered average (fig. 2).",
         {
             "smoke": Cost("400", "1 min", "0.6 GB"),
-            "laptop": Cost("5,000"),
+            "laptop": Cost("20,000", "12 min", "4.3 GB"),
             "gpu": Cost("200,000"),
             "paper": Cost("20,000"),
         },
