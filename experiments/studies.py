@@ -100,7 +100,7 @@ ALL = (
         "Ten parameters of a linear–nonlinear neuron (fig. 2), against its exact posterior.",
         {
             "smoke": Cost("1,000", "1 min", "1.5 GB"),
-            "laptop": Cost("2,053,000", "15 min", "2.7 GB"),
+            "laptop": Cost("2,053,000", "15 min", "2.8 GB"),
             "gpu": Cost("20,533,000"),
             "paper": Cost("2,030,000"),
         },
@@ -148,7 +148,7 @@ ALL = (
         "Eight parameters of a Hodgkin–Huxley neuron (fig. 4): a synthetic one and a recorded one.",
         {
             "smoke": Cost("1,200", "1 min"),
-            "laptop": Cost("76,000", "4 min"),
+            "laptop": Cost("76,000", "4 min", "2.3 GB"),
             "gpu": Cost("1,350,000"),
             "paper": Cost("350,000"),
         },
@@ -177,7 +177,7 @@ ALL = (
         "31 conductances of the crab's pyloric circuit from a recorded rhythm (fig. 5).",
         {
             "smoke": Cost("192", "1 min", "1.8 GB"),
-            "laptop": Cost("10,000", "19 min", "2.1 GB"),
+            "laptop": Cost("10,000", "11 min", "2.2 GB"),
             "overnight": Cost("100,000"),
             "gpu": Cost("4,000,000"),
             "paper": Cost("18,500,000"),
