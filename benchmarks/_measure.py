@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,8 @@ from experiments.runs import processor
 
 
 def machine(*packages: str) -> dict[str, Any]:
-    """Processor, cores, device, Python and the versions of JAX, diffrax, equinox and `packages`."""
+    """Processor, cores, device, Python, the versions of JAX, diffrax, equinox and `packages`, and
+    the commit that ran."""
     names = ("jax", "jaxlib", "diffrax", "equinox", *packages)
     return {
         "cpu": processor(),
@@ -28,6 +30,7 @@ def machine(*packages: str) -> dict[str, Any]:
         "device": str(jax.devices()[0]),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in names},
+        "commit": _commit(),
     }
 
 
@@ -50,6 +53,18 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _commit() -> str | None:
+    """Of this checkout, with a + where files differ from it; None outside of one."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        found = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
 
 
 def uniform_draws(parameters: Sequence[Any], rows: int, seed: int = 0) -> np.ndarray:

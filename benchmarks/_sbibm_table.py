@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,52 +35,69 @@ def means(lines: Iterable[dict[str, Any]]) -> dict[Row, dict[Column, tuple[float
     }
 
 
-def table(lines: Iterable[dict[str, Any]]) -> Table:
-    """A row for every task, budget and classifier; bold where ours is at or below the peers.
+def tables(lines: Iterable[dict[str, Any]]) -> Iterator[Table]:
+    """One for every budget and classifier, a row for every task; bold where ours is at or below
+    the peers' and the published NPE, underlined where at or below the best published; no mark
+    where the observations are others than the row's.
 
     Published means are over ten observations; `same` is NPE of the 2021 benchmark (MLP) over the
     observations in the row. The best pre-trained method (PFN) is shown where it is better yet.
     """
     found = means(lines)
-    columns = sorted({column for row in found.values() for column in row})
-    result = Table(title="C2ST, mean over observations (0.5 is perfect)")
-    for name in ("task", "simulations", "classifier", "obs."):
-        result.add_column(name)
-    for library, algorithm, estimator in columns:
-        result.add_column(f"{library}\n{algorithm}, {estimator}", justify="right")
-    for name in ("NPE published", "same", "best published", "pre-trained"):
-        result.add_column(name, justify="right")
     order = {name: i for i, name in enumerate(TASKS)}
-    for row in sorted(found, key=lambda r: (r[1], r[2], order[r[0]])):
-        task, simulations, name = row
-        numbers = sorted({n for _, seen in found[row].values() for n in seen})
-        peers = [c for column, (c, _) in found[row].items() if column[0] != "jaxsbi"]
-        npe = _published.amortised_npe(*row)
-        same = _published.on_observations(task, simulations, "NPE", numbers)
-        best = _published.best(*row)
-        pretrained = _published.best(*row, pretrained=True)
-        bar = min([*peers, *([npe.c2st] if npe else [])], default=np.inf)
-        cells = []
-        for column in columns:
-            score, seen = found[row].get(column, (None, []))
-            text = "" if score is None else f"{score:.3f}"
-            if seen and seen != numbers:
-                text += f" ({len(seen)})"
-            ours = score is not None and column[0] == "jaxsbi" and score <= bar
-            cells.append(f"[bold]{text}[/bold]" if ours else text)
-        better = pretrained if best and pretrained and pretrained.c2st < best.c2st else None
-        result.add_row(
-            task,
-            str(simulations),
-            name,
-            ",".join(map(str, numbers)),
-            *cells,
-            _published_cell(npe),
-            f"{same:.3f}" if name == "MLP" and same is not None else "",
-            _published_cell(best),
-            _published_cell(better),
+    for simulations, name in sorted({row[1:] for row in found}):
+        rows = sorted((r for r in found if r[1:] == (simulations, name)), key=lambda r: order[r[0]])
+        columns = sorted({column for row in rows for column in found[row]})
+        title = (
+            f"C2ST by {name}, {simulations:,} simulations: mean over observations (.5 is perfect)"
         )
-    return result
+        result = Table(title=title)
+        for heading in ("task", "obs."):
+            result.add_column(heading, no_wrap=True)
+        for column in columns:
+            result.add_column(
+                "\n".join(column).replace(" in ", "\n"), justify="right", no_wrap=True
+            )
+        for heading in ("published\nNPE", "on the\nsame", "best", "pre-\ntrained"):
+            result.add_column(heading)
+        for row in rows:
+            result.add_row(*_cells(row, found[row], columns))
+        yield result
+
+
+def _cells(
+    row: Row, found: dict[Column, tuple[float, list[int]]], columns: list[Column]
+) -> Iterator[str]:
+    task, simulations, name = row
+    numbers = sorted({n for _, seen in found.values() for n in seen})
+    peers = [c for column, (c, seen) in found.items() if column[0] != "jaxsbi" and seen == numbers]
+    npe, best = _published.amortised_npe(*row), _published.best(*row)
+    same = _published.on_observations(task, simulations, "NPE", numbers)
+    pretrained = _published.best(*row, pretrained=True)
+    bar = min([*peers, *([npe.c2st] if npe else [])], default=0.0)
+    yield task
+    yield _span(numbers)
+    for column in columns:
+        score, seen = found.get(column, (None, []))
+        text = "" if score is None else f"{score:.3f}"
+        if seen and seen != numbers:
+            text += f" ({len(seen)})"
+        ours = seen == numbers and column[0] == "jaxsbi"
+        text = f"[bold]{text}[/bold]" if ours and score <= bar else text
+        yield f"[underline]{text}[/underline]" if ours and best and score <= best.c2st else text
+    yield _published_cell(npe)
+    yield f"{same:.3f}" if name == "MLP" and same is not None else ""
+    yield _published_cell(best)
+    yield _published_cell(
+        pretrained if best and pretrained and pretrained.c2st < best.c2st else None
+    )
+
+
+def _span(numbers: list[int]) -> str:
+    """1–5 for a run of numbers."""
+    first, last = numbers[0], numbers[-1]
+    whole = len(numbers) > 2 and last - first + 1 == len(numbers)
+    return f"{first}–{last}" if whole else ",".join(map(str, numbers))
 
 
 def _published_cell(score: _published.Score | None) -> str:

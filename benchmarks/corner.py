@@ -32,7 +32,7 @@ def measure(problem: str, case: str, seed: int, rounds: int, simulations: int) -
         "benchmark": "corner", "problem": problem, "algorithm": case, "rounds": rounds,
         "simulations": simulations, "seed": seed, "c2st": {"mlp": score.mlp, "rf": score.rf},
     }  # fmt: skip
-    if problem == "corner":
+    if reached.off is not None:
         line["off_at_bounds"] = np.round(reached.off, 4).tolist()
     costs = {
         "seconds": reached.seconds,

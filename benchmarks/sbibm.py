@@ -7,7 +7,7 @@ Every library gets the same simulations, and its samples of observations 1 to 5 
 reference's by both classifiers (see `_c2st`), in processes beside the training. An amortised
 algorithm trains once for all observations, a sequential one for each, its budget split over the
 rounds. One JSON line per score; what the file holds already is not done again, and samples wait in
-a folder beside it. At the end, and with --table alone, a table: means over the observations.
+a folder beside it. At the end, and with --table alone, tables: means over the observations.
 """
 
 # ruff: noqa: E402
@@ -33,7 +33,7 @@ from rich.console import Console
 import jaxsbi
 from benchmarks import _measure
 from benchmarks._c2st import CLASSIFIERS, cached_c2st
-from benchmarks._sbibm_table import table
+from benchmarks._sbibm_table import tables
 from benchmarks._tasks import TASKS, Task, observation
 from jaxsbi.estimators import from_spec
 
@@ -135,6 +135,11 @@ def runs(arguments: argparse.Namespace) -> Iterator[Run]:
     for simulations, task in itertools.product(arguments.simulations, arguments.task):
         for name in arguments.algorithm:
             rounds = arguments.rounds if getattr(jaxsbi, name)().sequential else 1
+            if simulations % rounds:
+                raise SystemExit(
+                    f"--simulations must be a multiple of --rounds, {rounds}, for {name}, got "
+                    f"{simulations}: every round draws as many"
+                )
             yield Run(
                 task, name, simulations, rounds, arguments.estimator, arguments.seed, "jaxsbi"
             )
@@ -216,13 +221,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=_measure.cores(), help="that score")
     parser.add_argument("--cache", type=Path, default=Path("c2st-cache"), help="folder of scores")
     parser.add_argument("--out", type=Path, default=Path("sbibm.jsonl"), help="JSON lines")
-    parser.add_argument("--table", action="store_true", help="only print the table of --out")
+    parser.add_argument("--table", action="store_true", help="only print the tables of --out")
     arguments = parser.parse_args()
     if not arguments.table:
         processes = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(arguments.processes, mp_context=processes) as pool:
             measure(arguments, pool)
-    Console().print(table(lines_of(arguments.out)))
+    Console().print(*tables(lines_of(arguments.out)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from jaxsbi.posteriors import Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter
 from jaxsbi.streaming import Source
-from jaxsbi.trained import Trained
+from jaxsbi.trained import RoundFailed, Trained
 from jaxsbi.training import Course, Training, train
 from jaxsbi.types import Data, Estimator, PRNGKey
 from jaxsbi.validity import Judged, Validity, learn_validity
@@ -119,7 +119,7 @@ def learn(
     unlearned = first or before.conditional is None
     scale = moments(buffer.rows.x, used) if unlearned else before.posterior.moments
     if settings.x_o is not None:
-        observations.as_observation("x_o", settings.x_o, scale.location, masks, algorithm.trials)
+        _check_seen(settings.x_o, scale, masks, algorithm.trials)
     fresh = unlearned or not settings.warm_start
     if fresh:
         of_z = spread(buffer.rows.z, weights > 0) if algorithm.whitens else None
@@ -135,12 +135,17 @@ def learn(
         _course(settings, None if fresh else before, drawn),
         None if keep is None else keep("density"),
     )  # fmt: skip
-    judged = _judge(key_validity, settings, buffer, before, keep)
-    validity = None if judged is None else judged.model
+    # after Ctrl-C no further training begins
+    judged = (
+        Judged(None, 0.0, True)
+        if trained.interrupted
+        else _judge(key_validity, settings, buffer, before, keep)
+    )
+    trained = trained._replace(interrupted=judged.interrupted)
     history = Ledger(algorithm.name, () if first else before.posterior.history.rounds)
-    lost = 0.0 if judged is None else judged.lost
+    entry = _round(trained, drawn, np.asarray(weights), judged.lost, source)
     posterior = algorithm.posterior.of(
-        algorithm.density(trained.conditional, memory, validity),
+        algorithm.density(trained.conditional, memory),
         prior,
         settings.x_o,
         moments=scale,
@@ -150,12 +155,12 @@ def learn(
         start=settings.start,
         rounds=settings.rounds,
         amortised=not algorithm.sequential or first,
-        history=history.with_round(_round(trained, drawn, np.asarray(weights), lost, source)),
+        history=history.with_round(entry),
     )
     remark = algorithm.remark(trained.conditional, memory, settings.x_o)
     if remark:
         warnings.warn(f"round {len(posterior.history)}: {remark}", stacklevel=3)
-    return Learned(posterior, trained.conditional, memory, trained.rung, validity)
+    return Learned(posterior, trained.conditional, memory, trained.rung, judged.model)
 
 
 def _course(settings: Settings, before: Learned | None, drawn: Drawn) -> Course:
@@ -177,13 +182,10 @@ def _judge(
     buffer: Simulations,
     before: Learned | None,
     keep: Callable[[str], Checkpoint] | None,
-) -> Judged | None:
-    """The validity model, where it is needed."""
-    failures = bool(jnp.any(buffer.filled & ~buffer.rows.valid))
-    if settings.algorithm.models_failures and not failures:
-        return Judged(Validity(key, settings.prior.dim), 0.0)
-    if not failures or not (settings.avoid_failures or settings.algorithm.models_failures):
-        return None
+) -> Judged:
+    """The validity model, where later rounds are to avoid failures and there have been some."""
+    if not (settings.avoid_failures and bool(jnp.any(buffer.filled & ~buffer.rows.valid))):
+        return Judged(None, 0.0, False)
     model = None if before is None else before.validity
     checkpoint = None if keep is None else keep("validity")
     return learn_validity(key, model, buffer, settings.reporter, checkpoint)
@@ -207,10 +209,17 @@ def _weights(algorithm: Algorithm, memory: Memory, prior: Prior, buffer: Simulat
     return algorithm.weights(memory, prior, buffer)
 
 
+def _check_seen(x_o: Data, scale: Moments, masks: observations.Masks, trials: bool) -> None:
+    try:
+        observations.as_observation("x_o", x_o, scale.location, masks, trials)
+    except ValueError as error:
+        raise RoundFailed(str(error)) from None
+
+
 def _check_enough(buffer: Simulations, used: Array) -> None:
     sides = (used & ~buffer.validation, used & buffer.validation)
     if not all(bool(jnp.any(side)) for side in sides):
-        raise ValueError(
+        raise RoundFailed(
             f"simulations must leave at least one valid row to train on and one to validate on, "
             f"got {int(jnp.sum(used))} valid of {int(buffer.length)} (a row of nothing but NaN "
             "counts as failed); mend the simulator, or simulate more"

@@ -28,7 +28,7 @@ from jaxsbi.priors import Prior
 from jaxsbi.progress import Reporter, quiet
 from jaxsbi.records import check_fingerprint, prior_fingerprint
 from jaxsbi.simulation import check_prior
-from jaxsbi.trained import Diverged
+from jaxsbi.trained import RoundFailed
 from jaxsbi.training import Training
 from jaxsbi.types import Data, Estimator, PRNGKey, Simulator
 
@@ -73,9 +73,9 @@ def infer(
     out: a folder that keeps simulations and trainings under way. After an interruption, of any
         kind, the same call goes on there and ends in the same bits; another one is refused. The
         rows of all rounds are held in memory too; for more, `jaxsbi.fit` learns from a store.
-    Ctrl-C ends the training under way with its best weights, and a later round with the posterior
-    of the last finished one; so does, with a warning, a later round whose simulations all fail or
-    whose training diverges.
+    Ctrl-C ends the first round's training with its best weights, and a later round with the
+    posterior of the last finished one; so does, with a warning, a later round whose simulations
+    all fail, that leaves no row to train on, or whose training diverges.
     Raises ValueError for bad input, and when all simulations of the first round fail.
     """
     algorithm = npe() if algorithm is None else algorithm
@@ -157,8 +157,12 @@ def _all_rounds(
                 break
             history = None if learned is None else learned.posterior.history
             checkpoints = None if keep is None else partial(keep.training, r, history, drawn)
-            learned = learn(key_learn, settings, collected.buffer, learned, drawn, checkpoints)
-            history = learned.posterior.history
+            found = learn(key_learn, settings, collected.buffer, learned, drawn, checkpoints)
+            if found.posterior.history[-1].interrupted:
+                if learned is None:
+                    return found.posterior, False
+                raise KeyboardInterrupt
+            learned, history = found, found.posterior.history
             reporter.row(history[-1].cells(len(history)))
         except KeyboardInterrupt:
             if learned is None:
@@ -166,13 +170,11 @@ def _all_rounds(
             finished = len(learned.posterior.history)
             reporter.update("round", 1.0, f"interrupted: the posterior of round {finished} is kept")
             return learned.posterior, False
-        except Diverged as error:
+        except RoundFailed as error:
             if learned is None:
                 raise
             _warn_of_the_end(learned, str(error))
             break
-        if learned.posterior.history[-1].interrupted:
-            return learned.posterior, False
     return learned.posterior, True
 
 

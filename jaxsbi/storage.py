@@ -26,7 +26,6 @@ from jaxsbi.records import (
 from jaxsbi.serialization import read_folder
 from jaxsbi.simulation import check_prior
 from jaxsbi.types import Estimator
-from jaxsbi.validity import Validity
 
 
 def load(
@@ -85,8 +84,7 @@ def _posterior(
         if start is not None:
             q = start.init(jax.random.key(0), prior.dim, moments)
             _, memory = algorithm.begin(q, prior, x_o, rounds)
-        failures = Validity(jax.random.key(0), prior.dim) if algorithm.models_failures else None
-        return algorithm.density(conditional, memory, failures)
+        return algorithm.density(conditional, memory)
 
     graphdef, params, constants = nnx.split(nnx.eval_shape(empty), nnx.Param, ...)
     return algorithm.posterior(

@@ -41,8 +41,8 @@ class Trained(NamedTuple):
         return float(np.fmin.reduce(self.validation_losses, initial=np.inf))
 
 
-class Diverged(ValueError):
-    """No epoch of a training had a finite validation loss."""
+class RoundFailed(ValueError):
+    """A round came to nothing: in a later one the posterior of the round before stands."""
 
 
 class Spent:
@@ -85,11 +85,11 @@ def finished(
     learning_rate: float,
     interrupt: Interrupt,
 ) -> Trained:
-    """What a training leaves: `conditional` has its best weights. Raises Diverged if none has."""
+    """What a training leaves: `conditional` has its best weights; RoundFailed if none has."""
     if not jnp.isfinite(state.best_loss):
         if interrupt.requested:
             raise KeyboardInterrupt
-        raise Diverged(
+        raise RoundFailed(
             "training diverged: no epoch had a finite validation loss; lower "
             f"training.learning_rate (it is {learning_rate:g}), or look for huge or "
             "strange values in x"

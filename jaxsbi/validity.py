@@ -45,10 +45,12 @@ class Validity(nnx.Module):
 
 
 class Judged(NamedTuple):
-    """A trained validity model, and the share of held-out valid rows below its threshold."""
+    """A trained validity model, or None, the share of held-out valid rows below its threshold, and
+    whether Ctrl-C ended the training."""
 
-    model: Validity
+    model: Validity | None
     lost: float
+    interrupted: bool
 
 
 def cross_entropy(
@@ -88,7 +90,7 @@ def learn_validity(
     lost = int(np.floor((1 - KEPT) * len(logits)))
     threshold = logits[lost] if len(logits) else -np.inf
     model.threshold[...] = jnp.asarray(threshold, jnp.result_type(float))
-    return Judged(model, lost / max(len(logits), 1))
+    return Judged(model, lost / max(len(logits), 1), trained.interrupted)
 
 
 @nnx.jit

@@ -1,5 +1,7 @@
 """Rounds: what they compile, keep and give up; learned failures; a round as one program."""
 
+import os
+import signal
 from functools import partial
 
 import jax
@@ -43,12 +45,13 @@ def infer(algorithm, simulate=shift, **options):
     [
         (jaxsbi.apt(), FLOW),
         pytest.param(jaxsbi.nle(), FLOW, marks=pytest.mark.slow),
+        pytest.param(jaxsbi.nre(), FLOW, marks=pytest.mark.slow),
         *(
             pytest.param(algorithm, MIXTURE, marks=pytest.mark.slow)
             for algorithm in (jaxsbi.apt(), jaxsbi.snpe_a(), jaxsbi.snpe_b(), jaxsbi.tsnpe())
         ),
     ],
-    ids=["apt", "nle", "apt-mixture", "snpe_a", "snpe_b", "tsnpe"],
+    ids=["apt", "nle", "nre", "apt-mixture", "snpe_a", "snpe_b", "tsnpe"],
 )
 def test_two_compilations_of_the_training_serve_all_rounds(algorithm, estimator):
     before = advance._cache_size()
@@ -142,7 +145,7 @@ def test_the_model_of_failures_is_the_probability_of_success():
     x = jnp.where(valid[:, None], z, jnp.nan)
     buffer = empty(20_000, 2, jax.ShapeDtypeStruct((2,), z.dtype))
     buffer = append(buffer, new_rows(BOX, BOX.to_theta(z), x, jnp.asarray(0)), 0.1)
-    model, lost = learn_validity(jax.random.key(2), None, buffer, quiet())
+    model, lost, _ = learn_validity(jax.random.key(2), None, buffer, quiet())
     test = jnp.stack([jnp.linspace(-2, 2, 41), jnp.zeros(41)], axis=1)
     learned = jnp.exp(jax.vmap(model.log_prob)(test))
     np.testing.assert_allclose(learned, jax.scipy.stats.norm.cdf(test[:, 0]), atol=0.05)
@@ -163,6 +166,68 @@ def test_a_round_without_a_valid_row_ends_with_the_posterior_before_it():
         posterior = infer(jaxsbi.apt(), jaxsbi.host(dead, output_shape=(2,)), rounds=4)
     assert len(posterior.history) == 2
     assert np.all(np.isfinite(posterior.log_prob(posterior.sample(jax.random.key(1), 100))))
+
+
+def test_a_round_that_leaves_no_row_to_validate_on_ends_with_the_posterior_before_it(monkeypatch):
+    """The simulations of the rounds before are paid for: an error would lose what they taught."""
+    method = type(jaxsbi.tsnpe())
+    weights = method.weights
+
+    def of_training_rows_alone(self, memory, prior, simulations):
+        return weights(self, memory, prior, simulations) * ~simulations.validation
+
+    monkeypatch.setattr(method, "weights", of_training_rows_alone)
+    with pytest.warns(UserWarning, match="round 2 was given up: simulations must leave"):
+        posterior = infer(jaxsbi.tsnpe(), estimator=FLOW, rounds=3)
+    assert len(posterior.history) == 1 and posterior.amortised
+
+
+def press_at(monkeypatch, place, number):
+    """Ctrl-C when the function of that name is called for the so manieth time."""
+    called = []
+
+    def press(*_):
+        called.append(None)
+        if len(called) == number:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(place, press)
+
+
+@pytest.mark.parametrize("stage", ["simulate", "train"])
+def test_ctrl_c_in_a_later_round_gives_the_posterior_of_the_round_before(monkeypatch, stage):
+    one = infer(jaxsbi.apt(), rounds=1)
+    if stage == "train":
+        press_at(monkeypatch, "jaxsbi.training.report", len(one.history[0].validation_losses) + 1)
+        found = infer(jaxsbi.apt(), rounds=3)
+    else:
+        drawn = []
+
+        def simulate(rng, theta):
+            drawn.append(theta)
+            if len(drawn) == 450:
+                raise KeyboardInterrupt
+            return theta + 0.1 * rng.normal(size=2)
+
+        found = infer(jaxsbi.apt(), jaxsbi.host(simulate, output_shape=(2,)), rounds=3)
+    assert len(found.history) == 1 and not found.history[0].interrupted
+    if stage == "train":
+        jax.tree.map(np.testing.assert_array_equal, found.params, one.params)
+
+
+def test_ctrl_c_while_failures_are_learned_ends_the_rounds(monkeypatch):
+    """The density of the first round was finished; no second round begins."""
+
+    def failing(key, theta):
+        return jnp.where(theta[0] > 0.8, jnp.nan, shift(key, theta))
+
+    options = {"avoid_failures": True, "rounds": 2}
+    slices = len(
+        infer(jaxsbi.apt(), failing, **options | {"rounds": 1}).history[0].validation_losses
+    )
+    press_at(monkeypatch, "jaxsbi.training.report", slices + 1)
+    posterior = infer(jaxsbi.apt(), failing, **options)
+    assert [r.interrupted for r in posterior.history] == [True]
 
 
 @pytest.mark.parametrize("warm_start", [True, pytest.param(False, marks=pytest.mark.slow)])

@@ -16,7 +16,6 @@ from jaxsbi.parameters import Spread
 from jaxsbi.posteriors import DirectPosterior, Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, Estimator, Loss, PRNGKey
-from jaxsbi.validity import Validity
 
 Memory = PyTree[Array]
 """What an algorithm keeps from round to round: arrays of sizes fixed by the number of rounds."""
@@ -45,8 +44,6 @@ class Algorithm:
     """Whether later rounds' trainings begin with the weights of the round before, if not told."""
     weighted: ClassVar[bool] = False
     """Whether `weights` or `loss` reads `log_proposal`, which is computed for such methods only."""
-    models_failures: ClassVar[bool] = False
-    """Whether `density` needs p(valid | z), which is learned for such methods."""
     whitens: ClassVar[bool] = False
     """Whether `init` reads the spread of z, which is computed for such methods only."""
     trials: ClassVar[bool] = False
@@ -109,13 +106,8 @@ class Algorithm:
         """
         return memory, AtObservation.of(conditional, prior, x_o)
 
-    def density(
-        self, conditional: nnx.Module, memory: Memory, validity: Validity | None
-    ) -> nnx.Module:
-        """The module of the posterior: what was trained, or what corrects it.
-
-        validity: c(z) = p(valid | z), for a method that models failures.
-        """
+    def density(self, conditional: nnx.Module, memory: Memory) -> nnx.Module:
+        """The module of the posterior: what was trained, or what corrects it."""
         return conditional
 
     def remark(self, conditional: nnx.Module, memory: Memory, x_o: Data | None) -> str | None:

@@ -76,7 +76,8 @@ class APT(Algorithm):
 def apt(atoms: int = 10) -> Algorithm:
     """Sequential posterior estimation: argmax_q E log [r(z, x) / Σ_a r(z_a, x)], r = q(z|x)/p(z).
 
-    Later rounds draw from the last round's q(z | x_o). Each row is told apart from `atoms` − 1
+    Later rounds draw from the last round's q(z | x_o); of mixtures, with each component made no
+    wider than the prior. Each row is told apart from `atoms` − 1
     other parameters of the buffer; rows whose simulation failed are among these contrasts, for
     they were attempted. The likelihood of rows weighed as draws of the posterior, as in `snpe_b`,
     is maximised along with that: it is less noisy where the posterior is wide, and keeps q from
@@ -84,6 +85,9 @@ def apt(atoms: int = 10) -> Algorithm:
     exactly instead, without atoms.
 
     atoms: at least 2, at most the training's batch_size.
+
+    Errors: ValueError for fewer atoms; `infer` and `fit` raise one for more, and for a density
+    that is too dear to evaluate in training.
     """
     check_count("atoms", atoms, 2)
     return APT(atoms)

@@ -19,7 +19,6 @@ from jaxsbi.parameters import Spread
 from jaxsbi.posteriors import ChainPosterior, Posterior
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
-from jaxsbi.validity import Validity
 
 EPSILON, DRAWS = 1e-4, 65_536
 """Mass of a guide that lies outside its region, and draws of it by which that is judged."""
@@ -122,14 +121,12 @@ class ByLikelihood(Algorithm):
         if conditional is None:
             return memory, memory
         posterior = ChainPosterior.of(
-            self.density(conditional, memory, None), prior, x_o, moments=None, masks=None,
+            self.density(conditional, memory), prior, x_o, moments=None, masks=None,
             algorithm=self,
         )  # fmt: skip
         return memory, FromChains(prior, posterior.bare, x_o, posterior.population)
 
-    def density(
-        self, conditional: nnx.Module, memory: Memory, validity: Validity | None
-    ) -> nnx.Module:
+    def density(self, conditional: nnx.Module, memory: Memory) -> nnx.Module:
         if memory == ():
             return conditional
         return Guided(conditional, memory.conditional, memory.threshold)

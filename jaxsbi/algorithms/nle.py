@@ -69,5 +69,8 @@ def nle(*, trials: bool = False) -> Algorithm:
 
     trials: x_o has a leading axis of iid trials, whose log-likelihoods are summed; a simulation
         is of one trial.
+
+    Errors: `infer` and `fit` raise a ValueError for a density that is no flow or has an embedding,
+    and an ImportError where blackjax is not installed, before any simulation.
     """
     return NLE(trials=trials)

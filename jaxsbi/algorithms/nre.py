@@ -60,6 +60,9 @@ def nre(*, atoms: int = 10, odds: float = 1.0, trials: bool = False) -> Algorith
     atoms: parameters in one question. odds: prior odds of "one of them" against "none".
     trials: x_o has a leading axis of iid trials, whose ratios are multiplied; a simulation is of
         one trial.
+
+    Errors: ValueError for fewer than one atom, or odds that are not positive; `infer` and `fit`
+    raise one for a density without hidden layers, and an ImportError where blackjax is missing.
     """
     atoms, odds = check_count("atoms", atoms), check_real("odds", odds, 0, math.inf)
     return NRE(trials=trials, atoms=atoms, odds=odds)

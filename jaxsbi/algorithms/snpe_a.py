@@ -22,7 +22,6 @@ from jaxsbi.mixtures import Mixture
 from jaxsbi.networks import Constant
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, Estimator, PRNGKey
-from jaxsbi.validity import Validity
 
 SPREAD = 2.0
 """Variance of a proposal over that of the posterior so far. The wider the proposal, the less is
@@ -93,9 +92,7 @@ class SNPEA(Algorithm):
         gaussian = no_wider_than_standard(gaussian)
         return gaussian, MixtureProposal(prior, gaussian)
 
-    def density(
-        self, conditional: nnx.Module, memory: Memory, validity: Validity | None
-    ) -> nnx.Module:
+    def density(self, conditional: nnx.Module, memory: Memory) -> nnx.Module:
         return Corrected(conditional, memory)
 
     def remark(self, conditional: nnx.Module, memory: Memory, x_o: Data | None) -> str | None:
@@ -116,7 +113,12 @@ class SNPEA(Algorithm):
 def snpe_a() -> Algorithm:
     """Sequential posterior estimation: q(z | x_o) ∝ q̃(z | x_o) p(z)/p̃(z), q̃ a trained mixture.
 
-    Later rounds draw from one Gaussian with the moments of the posterior so far, twice as wide;
-    the rows of all rounds are weighed as its draws. For `mdn()` only.
+    Later rounds draw from one Gaussian with the moments of the posterior so far, twice as wide but
+    no wider than the prior; the rows of all rounds are weighed as its draws. For `mdn()` only.
+    Where the correction would leave a covariance indefinite, the prior's precision stands in along
+    the offending axes, and a warning says of how much of the posterior.
+
+    Errors: `infer` and `fit` raise a ValueError for another density, and for a prior without
+    quantile functions. Source: Papamakarios & Murray 2016 (NeurIPS, arXiv:1605.06376).
     """
     return SNPEA()

@@ -72,5 +72,7 @@ def snpe_b(defensive: float = 0.2) -> Algorithm:
     estimate leaves the posterior the optimum. The ledger has the weights' effective sample size.
 
     defensive: the prior's share a, between 0 and 1.
+
+    Errors: ValueError for another share.
     """
     return SNPEB(check_real("defensive", defensive, 0, 1))

@@ -21,7 +21,6 @@ from jaxsbi.arguments import check_real
 from jaxsbi.dataset import Simulations
 from jaxsbi.priors import Prior
 from jaxsbi.types import Data, PRNGKey
-from jaxsbi.validity import Validity
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,7 @@ class TSNPE(Algorithm):
         region = memory.cut(key_cut, conditional, self.epsilon)
         return region, TruncatedPrior.inside(key_inside, prior, region)
 
-    def density(
-        self, conditional: nnx.Module, memory: Memory, validity: Validity | None
-    ) -> nnx.Module:
+    def density(self, conditional: nnx.Module, memory: Memory) -> nnx.Module:
         return conditional if memory == () else Restricted(conditional, memory)
 
 
@@ -68,8 +65,12 @@ def tsnpe(epsilon: float = 1e-4) -> Algorithm:
     of 10⁵ draws of it, and within the sets of all rounds before. Later rounds draw from the prior
     inside A by rejection; the ledger has the acceptance. Where that would be rare, some rows stand
     for more of the prior than others, and weigh more: the ledger has their effective number. All
-    rows inside A are trained on.
+    rows inside A are trained on. A draw of the posterior that falls outside A is drawn anew, a
+    hundred times at most.
 
     epsilon: the posterior mass given up in each round, between 0 and 1.
+
+    Errors: ValueError for another ε. Source: Deistler, Gonçalves & Macke 2022 (NeurIPS,
+    arXiv:2210.04815).
     """
     return TSNPE(check_real("epsilon", epsilon, 0, 1))
