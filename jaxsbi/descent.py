@@ -170,7 +170,8 @@ class Task:
         stalled = jnp.where(improved, 0, state.stalled + 1)
         best_rung = jnp.where(improved, state.rung, state.best_rung)
         stuck = (stalled >= self.schedule.patience) & (state.epoch + 1 < state.last_phase)
-        ends = stuck & (state.rung >= self.schedule.last_rung)
+        # a decay that brought nothing better ends the path: weaker ones would not either
+        ends = stuck & ((state.rung >= self.schedule.last_rung) | (best_rung < state.rung))
         rung = jnp.where(ends, best_rung, state.rung + stuck)
         params, average = _choose(stuck, (best, best), (steps.params, steps.average))
         losses = jnp.stack([steps.total / steps.number, held_out_loss])

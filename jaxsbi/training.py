@@ -40,14 +40,15 @@ class Training:
     optimizer: any optax transformation; default Adam at `learning_rate`, gradients clipped.
     weight_decay: share of the weights, times the learning rate, that they lose in each step. One
         number, or a path of them, strong to weak: the next begins where no epoch gets better any
-        more, from the best weights. So a smooth posterior is learned smoothly from few rows, and
-        a sharp one sharply. Default: 10, 1, 0.1, 0.01; none for an optimizer of your own.
+        more, from the best weights, and the path ends with one that brings nothing better. So a
+        smooth posterior is learned smoothly from few rows, and a sharp one sharply. Default: 10, 1,
+        0.1, 0.01; none for an optimizer of your own.
     batch_size: rows per step.
     average: the weights that are validated and kept are a moving average over steps, with this
         decay per step; they are better, and better calibrated, than those of any one step.
     validation: share of the rows held out, fixed when a row is simulated.
-    patience: epochs without a better validation loss after which the next decay of the path, and
-        in the end the last phase begins.
+    patience: epochs without a better validation loss after which the next decay of the path, or
+        at its end the last phase begins.
     anneal: epochs of the last phase: from the best weights, under the decay that led to them, the
         step size falls linearly to 0.
     max_epochs: the training ends here at the latest, the last phase included.

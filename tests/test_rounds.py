@@ -132,7 +132,8 @@ def test_batches_of_observations_equal_single_ones(posterior):
 def test_a_sample_does_not_depend_on_how_many_are_drawn(posterior):
     x = jnp.zeros(2)
     many = posterior.sample(jax.random.key(5), 1000, x=x)
-    np.testing.assert_array_equal(posterior.sample(jax.random.key(5), 10, x=x), many[:10])
+    few = posterior.sample(jax.random.key(5), 10, x=x)
+    np.testing.assert_allclose(few, many[:10], rtol=1e-6)  # other kernels round otherwise
 
 
 def test_posteriors_pass_through_jit_vmap_and_grad(posterior):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +77,19 @@ def test_patience_ends_a_training(simulations):
     before = losses[: len(losses) - SETTINGS.anneal]
     assert len(before) == np.argmin(before) + 1 + SETTINGS.patience
     assert len(losses) < SETTINGS.max_epochs
+
+
+def test_the_path_of_decays_ends_with_one_that_brings_nothing_better(simulations):
+    """Of four alike the second is in vain, and neither the third nor the fourth is tried."""
+    found = trained(simulations, replace(SETTINGS, weight_decay=(0.0,) * 4))
+    before = found.validation_losses[: -SETTINGS.anneal]
+    assert len(before) == np.argmin(before) + 1 + 2 * SETTINGS.patience
+
+
+def test_the_path_of_decays_goes_on_while_it_brings_something_better(simulations):
+    """Under a decay of half the weights in a step w stays near 0; the next one frees it."""
+    found = trained(simulations, replace(SETTINGS, weight_decay=(100.0, 0.0, 0.0)))
+    assert abs(found.conditional.w[...] - BEST) < 0.05 and found.rung == 1
 
 
 def test_epochs_without_a_finite_loss_do_not_hide_the_best_one(simulations):
