@@ -55,6 +55,8 @@ def fit(
     NaN count as failed simulations and are dropped; a NaN in a row marks an undefined feature.
     Raises ValueError for rows that do not fit each other or the prior.
 
+    key, algorithm, estimator, training, progress: as of `infer`.
+    x_o: the one observation to answer for; may be left out for algorithms that answer for all.
     store: simulations on disk in place of theta and x, as `simulate(…, store=…)` makes them; the
         prior is then theirs, and to be given only where it is a custom distribution.
     memory: a store whose θ and x take more bytes is streamed, so that memory does not grow with it.

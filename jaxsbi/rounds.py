@@ -53,11 +53,15 @@ def infer(
 ) -> Posterior:
     """The posterior p(θ | x_o) of a simulator, from simulations alone.
 
-    simulate: a function of (key, θ); what else it reads, such as attributes of an object, is read
-        once, in the first call with it.
+    key: a `jax.random.key`; all that is drawn depends on it alone.
+    simulate: a function of (key, θ), θ (d,); what else it reads, such as attributes of an object,
+        is read once, in the first call with it. `jaxsbi.host(…)` lets in plain Python.
+    prior: `box`, `gaussian` or a `Prior` of d parameters.
     x_o: the observation, shaped like one simulated x; may be left out for amortised algorithms,
         and for others of one round, which draws from the prior.
+    algorithm: default `npe()`. rounds: of simulating and training.
     simulations: how many, per round; an int, or one per round. All rounds' rows are kept.
+    estimator: the density to train, default `nsf()`. training: how, default `Training()`.
     start: an amortised posterior under this prior, by `npe`, which `tsnpe`, `nle` or `nre` refine
         for one x_o: it stands for a first round, whose simulations are not asked for again. The
         last two learn a likelihood, by default with start's estimator, from draws of start and then
@@ -73,6 +77,7 @@ def infer(
     out: a folder that keeps simulations and trainings under way. After an interruption, of any
         kind, the same call goes on there and ends in the same bits; another one is refused. The
         rows of all rounds are held in memory too; for more, `jaxsbi.fit` learns from a store.
+    progress: whether standard error is told how it goes.
     Ctrl-C ends the first round's training with its best weights, and a later round with the
     posterior of the last finished one; so does, with a warning, a later round whose simulations
     all fail, that leaves no row to train on, or whose training diverges.

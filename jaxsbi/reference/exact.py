@@ -72,6 +72,8 @@ def nuts(
 
     The chains start from an importance resampling of prior draws, by L: as many in each mode as
     its share of the mass, which they cannot correct later. log_likelihood: θ (d,) ↦ log L.
+
+    Errors: ValueError for fewer than 100 chains, and for counts below 1.
     """
     check_key(key)
     check_prior(prior)
@@ -99,6 +101,8 @@ def grid(log_likelihood: LogLikelihood, prior: Prior, *, points: int | None = No
 
     points: cells per parameter, default 2000 for one and 300 for two. The grid begins as wide as
     the prior and is narrowed to where the mass lies.
+
+    Errors: ValueError for more parameters, a prior without quantiles, and a likelihood of 0.
     """
     check_prior(prior)
     if prior.dim > 2 or not prior.gaussian:

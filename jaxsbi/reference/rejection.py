@@ -93,6 +93,7 @@ def smc_abc(
     z* = z_j + N(0, 2Σ), j by weight, Σ the population's weighted covariance in z, is accepted at
     a distance below the `quantile` of the last generation's, with the weight
     p(z*) / Σ_j w_j N(z*; z_j, 2Σ). The last generation completed within the budget is returned.
+    Errors: ValueError for counts and quantiles out of range, and where all first simulations fail.
     Beaumont et al. 2009 (Biometrika 96:983); Toni et al. 2009 (J. R. Soc. Interface 6:187).
     """
     x_o = _check(key, simulate, prior, x_o)
