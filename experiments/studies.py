@@ -189,11 +189,11 @@ ALL = (
         "6",
         "Which conductances of the pyloric circuit make up for each other (fig. 6).",
         {
-            "smoke": Cost("228", "1 min", "1.8 GB"),
-            "laptop": Cost("11,800", "22 min", "2.1 GB"),
-            "overnight": Cost("107,200"),
-            "gpu": Cost("4,018,000"),
-            "paper": Cost("18,518,000"),
+            "smoke": Cost("240", "1 min", "1.8 GB"),
+            "laptop": Cost("12,000", "22 min", "2.1 GB"),
+            "overnight": Cost("108,000"),
+            "gpu": Cost("4,020,000"),
+            "paper": Cost("18,520,000"),
         },
         {
             "--posterior": {
