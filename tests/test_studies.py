@@ -79,10 +79,13 @@ def test_ctrl_c_ends_all_of_them(monkeypatch, capsys):
     assert capsys.readouterr().out.count("==") == 1
 
 
-def test_a_study_without_the_preset_is_left_out(monkeypatch, capsys):
+def test_a_study_without_the_preset_is_left_out_and_told(monkeypatch, capsys):
     seen = []
     for study in ALL:
         monkeypatch.setattr(study.module, "run", lambda *a, name=study.name: seen.append(name))
     monkeypatch.delenv("JAXSBI_DATA", raising=False)
     assert main(["all", "--preset", "paper", "--no-cache"]) == 0
     assert seen == [s.name for s in ALL if "paper" in s.costs] and "own_model" not in seen
+    told = capsys.readouterr().out
+    assert told.count("skipped") == len(ALL) - len(seen)
+    assert "== own_model: skipped, has no preset paper" in told
