@@ -98,6 +98,8 @@ def start_all(arguments: Sequence[str]) -> int:
     worst = 0
     for study in ALL:
         if given.preset not in study.costs:
+            others = ", ".join(study.costs)
+            print(f"== {study.name}: skipped, has no preset {given.preset} ({others})", flush=True)
             continue
         print(f"== {study.name}", flush=True)
         words = ["--preset", given.preset, "--seed", str(given.seed)]

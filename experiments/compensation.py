@@ -2,9 +2,10 @@
 
 Marginally nearly all parameters of circuits that make one rhythm are free and unrelated. Given all
 others they are not: the density of two, the rest held, shows which change can be made good by which
-other. Correlations of such slices predict compensations; circuits changed as they say, and the
-other way, are simulated. Methods, in order: `learned`, `correlate`, `change`, `cut`, then figures
-and report.
+other. Slices of it predict compensations: circuits in which one conductance is changed alone, and
+with another as they say or the other way, are simulated. Methods, in order: `taken` or
+`stg.infer`, `correlate`, `change_pairs` (of `compensation_changes`), `cut`, then figures and
+report.
 """
 
 from __future__ import annotations
@@ -21,21 +22,26 @@ import numpy as np
 import jaxsbi
 from experiments import compensation_report, runs, stg
 from experiments.arguments import cut as shortened
-from experiments.compensation_presets import ARMS, PRESETS, Config
+from experiments.compensation_changes import (
+    ALONE,
+    OPPOSED,
+    RESOLUTION,
+    Change,
+    Gain,
+    change_pairs,
+    gain,
+)
+from experiments.compensation_presets import PRESETS, Config
 from experiments.conclusion import conclude
 from experiments.keeping import keep_arrays
 from experiments.runs import Run
-from experiments.stg_circuits import SD, Circuits, run_all
+from experiments.stg_circuits import Circuits
 from experiments.stg_rhythms import observe
 from experiments.targets import Target
 from jaxsbi.analysis import Correlations, Slice, condition
 from jaxsbi.posteriors import Posterior
-from simulators.stg import PARAMETERS
 
-RESAMPLES = 2000
-SLICES, RESOLUTION = 6, 50
-LOW, HIGH = (np.array([getattr(p, end) for p in PARAMETERS]) for end in ("low", "high"))
-COMPENSATED, ALONE, OPPOSED = range(ARMS)
+SLICES = 6
 
 
 class Options(NamedTuple):
@@ -53,36 +59,17 @@ class Learned(NamedTuple):
     source: str
 
 
-class Change(NamedTuple):
-    """What became of the rhythm of pyloric circuits when two conductances were changed.
-
-    pairs (p, 2): the parameters; rho (p,): their conditional correlation; pyloric (p, circuits,
-    steps, arms): of one run each; used (p, circuits): circuits that could be changed by all steps
-    within the prior.
-    """
-
-    pairs: np.ndarray
-    rho: np.ndarray
-    pyloric: np.ndarray
-    used: np.ndarray
-
-    def flags(self, arm: int, step: int | None = None, pair: int | None = None) -> np.ndarray:
-        """Of the runs of one arm, of all steps or one, of all pairs or one."""
-        kept = self.used if pair is None else self.used[pair]
-        ran = self.pyloric[..., arm] if pair is None else self.pyloric[pair, ..., arm]
-        return ran[kept].ravel() if step is None else ran[kept][:, step]
-
-
 class Outcome(NamedTuple):
-    """All that was found. gained: share of compensated runs that are pyloric less that of opposed
-    ones, and its 95 % interval; slices: of the strongest pairs, in one circuit."""
+    """All that was found. over_alone, over_opposed: what compensated circuits have of the rhythm
+    more than those of the other arms; slices: of the strongest pairs, in one circuit."""
 
     config: Config
     learned: Learned
     marginal: Correlations
     conditional: Correlations
     change: Change
-    gained: tuple[float, float, float]
+    over_alone: Gain
+    over_opposed: Gain
     slices: tuple[Slice, ...]
     circuit: np.ndarray
     targets: tuple[Target, ...]
@@ -110,19 +97,28 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
         circuits = stg.simulate_draws(keys[2], study, posterior, config.inference)
         learned = Learned(posterior, circuits, f"inferred here, {rhythm.title}")
     marginal, conditional = correlate(keys[3:5], study, learned.posterior, config)
-    change = change_pairs(keys[5], study, learned, conditional, config)
-    gained = difference(change)
-    circuit = learned.circuits.theta[np.argmax(learned.circuits.pyloric)]
+    posterior, circuits = learned.posterior, learned.circuits
+    change = change_pairs(keys[5], study, posterior, circuits, conditional.matrix, config)
+    over = gain(change, ALONE), gain(change, OPPOSED)
+    circuit = circuits.theta[np.argmax(circuits.pyloric)]
+    slices = cut(study, posterior, circuit, change.pairs[:SLICES])
     outcome = Outcome(
-        config, learned, marginal, conditional, change, gained,
-        cut(study, learned.posterior, circuit, change.pairs[:SLICES]), circuit,
-        (Target(
-            "share pyloric of compensated runs less that of opposed ones, low end of its 95 % "
-            "interval", gained[1], 0.0, at_most=False,
-        ),),
-    )  # fmt: skip
+        config, learned, marginal, conditional, change, *over, slices, circuit, judge(*over)
+    )
     return conclude(study, command(preset, seed, out, options), outcome,
                     compensation_report.TELLING)  # fmt: skip
+
+
+def judge(over_alone: Gain, over_opposed: Gain) -> tuple[Target, ...]:
+    """What was aimed at: the second conductance makes up for the first one's change."""
+    arms = {"opposed ones": over_opposed, "ones with one conductance changed alone": over_alone}
+    return tuple(
+        Target(
+            f"share pyloric of compensated runs less that of {name}, low end of its 95 % interval",
+            found.low_95, 0.0, at_most=False, strict=True,
+        )
+        for name, found in arms.items()
+    )  # fmt: skip
 
 
 def inferred(folder: Path) -> dict[str, Any]:
@@ -184,73 +180,6 @@ def correlate(
         )
         for kind in ("marginal", "conditional")
     )  # fmt: skip
-
-
-def strongest(rho: np.ndarray, number: int) -> np.ndarray:
-    """The pairs (i, j), i < j, of the largest |ρ_ij|, the largest first (number, 2)."""
-    i, j = np.triu_indices(len(rho), 1)
-    order = np.argsort(-np.abs(rho[i, j]), kind="stable")[:number]
-    return np.stack([i[order], j[order]], axis=1)
-
-
-def moved(theta: np.ndarray, i: int, j: int, rho: float, step: float) -> np.ndarray:
-    """θ (…, 31) with θ_i nearer to the middle of its range by step/√2 sds, and θ_j, as far, the way
-    that makes up for it, not at all, or the other way (…, arms, 31).
-
-    A positive correlation says that both go up together, or down.
-    """
-    each = step / np.sqrt(2)
-    of_i = -np.sign(theta[..., i] - (LOW + HIGH)[i] / 2) * each
-    of_j = np.sign(rho) * of_i
-    rows = np.repeat(theta[..., None, :], ARMS, axis=-2).astype(float)
-    rows[..., i] += (of_i * SD[i])[..., None]
-    rows[..., COMPENSATED, j] += of_j * SD[j]
-    rows[..., OPPOSED, j] -= of_j * SD[j]
-    return rows
-
-
-def change_pairs(
-    key: jax.Array, study: Run, learned: Learned, conditional: Correlations, config: Config
-) -> Change:
-    """Pyloric draws, changed in the most correlated pairs as these say and the other way, run.
-
-    Where no draw is pyloric, as of a run that is meant to be small, all are taken.
-    """
-    pairs = strongest(conditional.matrix, config.strongest)
-    rho = conditional.matrix[pairs[:, 0], pairs[:, 1]]
-
-    def run_changed() -> dict[str, np.ndarray]:
-        circuits = learned.circuits
-        pyloric = circuits.theta[circuits.pyloric | ~circuits.pyloric.any()]
-        thetas, used = [], np.zeros((len(pairs), config.circuits), bool)
-        for p, (i, j) in enumerate(pairs):
-            changed = np.stack(
-                [moved(pyloric, i, j, rho[p], step) for step in config.steps], axis=1
-            )
-            inside = np.all((changed >= LOW) & (changed <= HIGH), axis=(1, 2, 3))
-            changed = changed[inside][: config.circuits]
-            used[p, : len(changed)] = True
-            thetas.append(changed)
-        found = np.zeros((*used.shape, len(config.steps), ARMS), bool)
-        if used.any():
-            inference = config.inference
-            ran = run_all(key, np.concatenate(thetas), inference.protocol, inference.batch)
-            found[used] = ran.pyloric
-        return {"pyloric": found, "used": used}
-
-    return Change(pairs, rho, **keep_arrays(study, "change pairs", "changed", run_changed))
-
-
-def difference(change: Change) -> tuple[float, float, float]:
-    """Share of compensated runs that are pyloric less that of opposed ones, and the ends of its
-    95 % interval, by drawing circuits with replacement."""
-    ran = change.pyloric[change.used].astype(float)
-    if not len(ran):
-        return (float("nan"),) * 3
-    each = np.mean(ran[..., COMPENSATED] - ran[..., OPPOSED], axis=1)
-    rows = np.random.default_rng(0).integers(len(each), size=(RESAMPLES, len(each)))
-    low, high = np.quantile(each[rows].mean(axis=1), [0.025, 0.975])
-    return float(each.mean()), float(low), float(high)
 
 
 def cut(

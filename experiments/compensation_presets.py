@@ -8,14 +8,17 @@ from experiments import stg_presets
 from experiments.presets import settings_of
 
 ARMS = 3
-"""Compensated, alone, opposed: the ways in which a pair of conductances is changed."""
+"""Compensated, alone, opposed: what the second of two conductances does when the first changes."""
 
 
 @dataclass(frozen=True)
 class Config:
     """How much of everything. samples, points: draws and cells along each parameter of conditional
-    correlations; strongest: pairs of parameters that are changed in so many circuits, by steps in
-    the prior's standard deviations, at equal displacement."""
+    correlations; strongest: pairs of parameters that are changed in so many circuits; steps: by how
+    much the first of a pair is, in the prior's standard deviations.
+
+    A parameter's range is 3.5 of them: by longer steps few circuits can be changed both ways.
+    """
 
     samples: int
     points: int
@@ -27,7 +30,7 @@ class Config:
     @property
     def simulations(self) -> tuple[int, ...]:
         """Of each round of the inference, and of the check at most."""
-        checks = ARMS * len(self.steps) * self.strongest * self.circuits
+        checks = (ARMS * len(self.steps) + 1) * self.strongest * self.circuits
         return *self.inference.simulations, checks
 
     @property

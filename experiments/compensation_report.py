@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from experiments.compensation import Outcome
+    from experiments.compensation_changes import Gain
 
-ARMS = ("compensated", "one alone", "opposed")
+ARMS, UNCHANGED = ("compensated", "one alone", "opposed"), "unchanged"
 LOOKS = ((BLUE, "o"), ("#777777", "s"), (RED, "^"))
 
 
@@ -69,30 +70,38 @@ def slices(outcome: Outcome) -> Figure:
 
 
 def changes(outcome: Outcome) -> Figure:
-    """Share of pyloric runs by displacement, and what compensation gains in each pair by ρ."""
+    """Share of pyloric runs by how far the first is moved, and what compensation gains by ρ."""
     change, steps = outcome.change, outcome.config.steps
     with style():
-        figure = figure_of(PAGE, 2.5, layout="constrained")
+        figure = figure_of(PAGE, 2.6, layout="constrained")
         axes = figure.subplots(1, 2, width_ratios=(1, 1.2))
         shift = 0.03 * max(steps)
         for arm, (name, (colour, marker)) in enumerate(zip(ARMS, LOOKS, strict=True)):
             shares = [Share.of(change.flags(arm, s)) for s in range(len(steps))]
-            values = 100 * np.array([share.value for share in shares])
-            ends = 100 * np.array([share.interval for share in shares])
-            axes[0].errorbar(
-                np.array(steps) + (arm - 1) * shift, values, np.abs(ends.T - values), label=name,
-                color=colour, marker=marker, ms=4, lw=1.0, elinewidth=0.8,
-            )  # fmt: skip
-        axes[0].set(ylim=(0, 100), xlim=(0, 1.15 * max(steps)))
-        axes[0].set(xlabel="displacement [sds of the prior]", ylabel="pyloric runs [%]")
+            _bars(axes[0], np.array(steps) + (arm - 1) * shift, shares, colour, marker, name)
+        _bars(axes[0], np.zeros(1), [Share.of(change.still())], INK, "D", UNCHANGED)
+        axes[0].set(ylim=(0, 105), xlim=(-0.1 * max(steps), 1.15 * max(steps)))
+        axes[0].set(xlabel="change of the first [sds of the prior]", ylabel="pyloric runs [%]")
         axes[1].axhline(0.0, color=GREY, lw=0.8)
-        for p, rho in enumerate(change.rho):
-            if change.used[p].any():
-                gain = change.flags(0, pair=p).mean() - change.flags(2, pair=p).mean()
-                axes[1].plot(abs(rho), 100 * gain, "o", color=INK, ms=4)
-        axes[1].set(xlabel="|conditional correlation|", ylabel="compensated − opposed [%]")
-        legend_above(figure, axes[0].get_legend_handles_labels()[0])
+        lesser = {"than alone": (1, INK), "than opposed": (2, RED)}
+        for arm, colour in lesser.values():
+            for p, rho in enumerate(change.rho):
+                if change.used[p].any():
+                    more = change.flags(0, pair=p).mean() - change.flags(arm, pair=p).mean()
+                    axes[1].plot(abs(rho), 100 * more, "o", color=colour, ms=4)
+        axes[1].set(xlabel="|conditional correlation|", ylabel="compensated more by [%]")
+        marks = [line(colour, name, 0.0, "o") for name, (_, colour) in lesser.items()]
+        legend_above(figure, axes[0].get_legend_handles_labels()[0] + marks)
     return figure
+
+
+def _bars(axis, at, shares, colour, marker, name) -> None:
+    values = 100 * np.array([share.value for share in shares])
+    ends = 100 * np.array([share.interval for share in shares])
+    axis.errorbar(
+        at, values, np.abs(ends.T - values), label=name, color=colour, marker=marker, ms=4, lw=1.0,
+        elinewidth=0.8,
+    )  # fmt: skip
 
 
 def results(outcome: Outcome) -> dict[str, Any]:
@@ -111,9 +120,12 @@ def results(outcome: Outcome) -> dict[str, Any]:
             "conditional": np.sqrt(np.mean(outcome.conditional.matrix[off] ** 2)),
         },
         "share_of_coarse_slices": outcome.conditional.coarse,
-        "compensated_less_opposed": dict(
-            zip(("share", "low_95", "high_95"), outcome.gained, strict=True)
-        ),
+        "compensated_less_opposed": outcome.over_opposed._asdict(),
+        "compensated_less_alone": outcome.over_alone._asdict(),
+        "share_pyloric": {
+            UNCHANGED: Share.of(change.still()).numbers,
+            **{name: Share.of(change.flags(arm)).numbers for arm, name in enumerate(ARMS)},
+        },
         "pyloric": {
             name: {
                 str(step): Share.of(change.flags(arm, s)).numbers
@@ -126,7 +138,9 @@ def results(outcome: Outcome) -> dict[str, Any]:
                 "parameters": [names[i], names[j]],
                 "conditional": change.rho[p],
                 "marginal": outcome.marginal.matrix[i, j],
+                "slope": change.slope[p],
                 "circuits": int(change.used[p].sum()),
+                UNCHANGED: Share.of(change.still(p)).value,
                 **{
                     name: Share.of(change.flags(arm, pair=p)).value for arm, name in enumerate(ARMS)
                 },
@@ -140,19 +154,20 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
     """report.html: what was asked, the figures, the numbers, how far to trust them."""
     settings, config, found = study.settings, outcome.config, results(outcome)
     pairs = report.Table(
-        ("first", "second", "conditional", "marginal", "circuits", *ARMS),
+        ("first", "second", "conditional", "marginal", "slope", "circuits", UNCHANGED, *ARMS),
         [
             (
                 *pair["parameters"], float(pair["conditional"]), float(pair["marginal"]),
-                pair["circuits"], *(_percent(pair[name]) for name in ARMS),
+                float(pair["slope"]), pair["circuits"],
+                *(_percent(pair[name]) for name in (UNCHANGED, *ARMS)),
             )
             for pair in found["pairs"]
         ],
-        "The pairs with the strongest conditional correlation: correlations, and the share of runs "
-        "that were pyloric after the change, over all displacements.",
+        "The pairs with the strongest conditional correlation: correlations, by how much the "
+        "second was changed with the first, in the prior's sds, and the share of runs that were "
+        "pyloric after the change, over all steps.",
     )  # fmt: skip
     largest, typical = found["largest_correlation"], found["root_mean_square_correlation"]
-    gained, low, high = (_points(v) for v in outcome.gained)
     sections = [
         report.Section(
             "What the marginals hide",
@@ -169,13 +184,10 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
         ),
         report.Section(
             "Does compensation hold?",
-            ["In pyloric draws one conductance was moved towards the middle of its range, and the "
-             "other as far: in the direction in which the conditional correlation says that it "
-             "makes up for that, or in the opposite one, or not at all. Compensated circuits "
-             f"stayed pyloric more often than opposed ones by {gained} (95 %: {low} to {high})."],
+            _of_changes(outcome),
             [report.Figure(figures["changes"], "Left: runs that stayed pyloric, by how far the "
-                           "pair was moved, with 95 % intervals. Right: what compensation gained "
-                           "in each pair.")],
+                           "first of a pair was moved, with 95 % intervals. Right: what "
+                           "compensation gained in each pair, over each of the other arms.")],
             [pairs],
             [as_table(outcome.targets)],
         ),
@@ -210,12 +222,38 @@ def _points(difference: float) -> str:
     return f"{100 * difference:.1f} points".replace("-", "−") if np.isfinite(difference) else "–"
 
 
+def _of_changes(outcome: Outcome) -> list[str]:
+    change = outcome.change
+    compensated, alone, opposed = (Share.of(change.flags(arm)).told for arm in range(len(ARMS)))
+    return [
+        "In pyloric draws the conductance of a pair that is held more narrowly, given all others, "
+        "was moved towards the middle of its range: alone, and as far with the other one, which "
+        "followed by the slope of their conditional density (and no farther than the first), or "
+        "went the other way.",
+        f"Unchanged and run again, {Share.of(change.still()).told} were pyloric; with one changed "
+        f"alone {alone}, compensated {compensated}, opposed {opposed}.",
+        _of_gain("one changed alone", outcome.over_alone),
+        _of_gain("both changed the opposite way", outcome.over_opposed),
+    ]
+
+
+def _of_gain(arm: str, gain: Gain) -> str:
+    more, low, high = (_points(v) for v in gain[:3])
+    pairs = gain.more + gain.as_much + gain.less
+    return (
+        f"Compensated less {arm}: {more} (95 %: {low} to {high}); compensation kept more in "
+        f"{gain.more} of {pairs} pairs, as much in {gain.as_much}, less in {gain.less}."
+    )
+
+
 def summarise(outcome: Outcome) -> None:
     """The result in a few lines on the terminal."""
+    print(f"  {UNCHANGED}: pyloric {Share.of(outcome.change.still()).told}")
     for arm, name in enumerate(ARMS):
         print(f"  {name}: pyloric {Share.of(outcome.change.flags(arm)).told}")
-    share, low, high = outcome.gained
-    print(f"  compensated less opposed: {share:.3f} ({low:.3f} to {high:.3f})")
+    for target in outcome.targets:
+        verdict = "met" if target.met else "missed"
+        print(f"  {target.what}: {target.found:.3f} ({target.asked}): {verdict}")
 
 
 TELLING = Telling(draw, results, write, summarise)

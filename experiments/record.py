@@ -1,7 +1,8 @@
 """`python -m experiments.record RUN …`: what a finished run found, to keep beside the code.
 
-results.json goes to experiments/results/<study>.json, the figures, small, to a folder of that name;
-those of another preset than the default one to <study>_<preset>.
+results.json goes to experiments/results/<study>.json, the figures, small, and the arrays that lie
+beside it to a folder of that name; those of another preset than the default one to
+<study>_<preset>.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from experiments.studies import DEFAULT
 
 KEPT = Path(__file__).parent / "results"
 WIDTH = 1000  # pixels
-FOLDERS = {"--out", "--data"}
+COLOURS = 256  # of a palette; with fewer an image loses nothing by one
+OUT, DATA = "--out", "--data"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def record(folder: Path, kept: Path = KEPT) -> Path:
     """Copy what the run in `folder` found to `kept`; the path of its numbers there.
 
-    Its command is kept without the folders, which are others on every machine.
+    Folders are others on every machine: its command is kept without that of the run, and with a
+    word in place of that of recordings, without which it would be a run of something else.
     """
     from PIL import Image
 
@@ -56,12 +59,18 @@ def record(folder: Path, kept: Path = KEPT) -> Path:
     figures.mkdir(parents=True)
     for path in sorted(folder.glob("figures/*.png")):
         with Image.open(path) as image:
-            size = WIDTH, max(1, round(image.height * WIDTH / image.width))
-            small = image if image.width <= WIDTH else image.convert("RGB").resize(size)
-            small.quantize(256).save(figures / path.name, optimize=True)
+            small = image.convert("RGB")
+        if small.width > WIDTH:
+            small = small.resize((WIDTH, max(1, round(small.height * WIDTH / small.width))))
+        # a palette of more colours than it holds would give the rare ones, of single marks, away
+        few = small.getcolors(COLOURS) is not None
+        (small.quantize(COLOURS) if few else small).save(figures / path.name, optimize=True)
+    for path in sorted(folder.glob("*.npz")):
+        shutil.copyfile(path, figures / path.name)
     target = kept / f"{name}.json"
-    anywhere = shlex.join(w for w, before in zip(words, ["", *words], strict=False)
-                          if not FOLDERS & {w, before})  # fmt: skip
+    anywhere = shlex.join("DIR" if before == DATA else word
+                          for word, before in zip(words, ["", *words], strict=False)
+                          if OUT not in (word, before))  # fmt: skip
     text = json.dumps(found | {"command": anywhere}, indent=1, ensure_ascii=False)
     target.write_text(text + "\n")
     return target

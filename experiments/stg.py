@@ -36,7 +36,7 @@ from experiments.stg_circuits import (
     travel,
 )
 from experiments.stg_presets import PRESETS, Config
-from experiments.stg_rhythms import SCATTER, TIMED, Options, Rhythm, observe
+from experiments.stg_rhythms import TIMED, Options, Rhythm, observe, within_scatter
 from experiments.targets import Target
 from jaxsbi.opening import open_store
 from jaxsbi.posteriors import Posterior
@@ -179,10 +179,10 @@ def judge(rhythm: Rhythm, circuits: Circuits, ways: Ways, config: Config) -> tup
 def within(circuits: Circuits, x_o: np.ndarray) -> np.ndarray:
     """Of each of the first 15 features whether its median over pyloric circuits is within one sd
     of the observed one, the sd that across preparations (15,)."""
-    timed = circuits.features[circuits.pyloric, :TIMED]
-    if not len(timed):
+    pyloric = circuits.features[circuits.pyloric]
+    if not len(pyloric):
         return np.zeros(TIMED, bool)
-    return np.abs(np.nanmedian(timed, axis=0) - x_o[:TIMED]) <= SCATTER
+    return within_scatter(np.nanmedian(pyloric, axis=0), x_o)
 
 
 def by_round(study: Run, rhythm: Rhythm, posterior: Posterior) -> tuple[Share, ...]:

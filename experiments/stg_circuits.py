@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 import jaxsbi
 from experiments.keeping import keep_arrays
 from experiments.runs import Run
-from experiments.stg_presets import Config
+from experiments.stg_presets import PAPER_ACROSS, Config
 from experiments.stg_rhythms import TIMED
 from jaxsbi.analysis import Path
 from jaxsbi.posteriors import Posterior
@@ -33,10 +33,6 @@ SD = np.array([(p.high - p.low) / np.sqrt(12) for p in stg.PARAMETERS])
 UNIT_DENSITY = -float(np.sum(np.log(SD)))
 """log p(θ) where the density in the prior's standard coordinates, θ / SD, is 1: there, as in the
 paper, a path's length costs nothing."""
-
-ACROSS = {"step": 0.05, "share": 0.5}
-"""The path across goes on for half the path's length, where the paper's is a 27th: as far as it
-takes to lose the rhythm."""
 
 
 class Circuits(NamedTuple):
@@ -72,6 +68,15 @@ class Ways(NamedTuple):
     orthogonal: Path
     along: Circuits
     across: Circuits
+
+    @property
+    def near(self) -> np.ndarray:
+        """Flags (points, runs) of the path across, as far along it as the paper's goes."""
+        steps = np.linalg.norm(np.diff(self.orthogonal.u, axis=0), axis=1)
+        at = np.concatenate([[0.0], np.cumsum(steps)])
+        # half a step more: the paper's own path ends within that of its share
+        end = PAPER_ACROSS.share * self.path.length + PAPER_ACROSS.step / 2
+        return self.across.pyloric[at <= end]
 
 
 class Voltages(NamedTuple):
@@ -150,7 +155,7 @@ def travel(
 
     def find() -> dict[str, np.ndarray]:
         path = jaxsbi.analysis.path(posterior, *jnp.asarray(ends), zero=UNIT_DENSITY)
-        orthogonal = jaxsbi.analysis.orthogonal_path(posterior, path, **ACROSS)
+        orthogonal = jaxsbi.analysis.orthogonal_path(posterior, path, **config.across._asdict())
         return {
             f"{name}_{part}": getattr(each, part)
             for name, each in (("path", path), ("orthogonal", orthogonal))

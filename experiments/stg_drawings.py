@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.shares import Share
 from experiments.stg_circuits import Voltages, Ways
-from experiments.stg_presets import PRIOR_SHARE
+from experiments.stg_presets import COMPLETE_SHARE, PAPER_ACROSS
 from jaxsbi.plotting.canvas import BLUE, INK, PAGE, RED, figure_of, line, style
 from jaxsbi.plotting.layouts import legend_above
 from simulators import stg
@@ -47,7 +47,10 @@ def rhythms(voltages: Voltages) -> Figure:
 
 
 def on_the_way(ways: Ways) -> Figure:
-    """Share of pyloric runs at each point, and the mean of neighbouring points."""
+    """Share of pyloric runs at each point, and the mean of neighbouring points.
+
+    Across the path, dotted: the length of the paper's.
+    """
     both = (("path of high probability", ways.path, ways.along, BLUE),
             ("path across it", ways.orthogonal, ways.across, RED))  # fmt: skip
     lengths = [path.length for _, path, _, _ in both]
@@ -63,6 +66,7 @@ def on_the_way(ways: Ways) -> Figure:
             axis.set_title(name, loc="left", color=colour)
             axis.set(ylim=(-0.03, 1.03), xlim=(0, max(length, 1e-3)))
             axis.locator_params(axis="x", nbins=5)
+        axes[1].axvline(PAPER_ACROSS.share * lengths[0], color=INK, lw=0.6, ls=":")
         axes[0].set_ylabel("share of pyloric runs")
         figure.supxlabel("length in the prior's standard coordinates", fontsize=8)
     return figure
@@ -83,12 +87,12 @@ def by_round(shares: Sequence[Share]) -> Figure:
     with style():
         figure = figure_of(3.4, 2.2, layout="constrained")
         axis = figure.subplots()
-        axis.axhline(100 * PRIOR_SHARE, color=INK, lw=0.6, ls="--")
+        axis.axhline(100 * COMPLETE_SHARE, color=INK, lw=0.6, ls="--")
         axis.errorbar(number, 100 * values, 100 * np.abs(ends.T - values), fmt="o-", color=BLUE,
                       ms=3.5, lw=1.0, elinewidth=0.8)  # fmt: skip
         axis.set(xlabel="round", ylabel="with all features [%]", ylim=(0, None))
         axis.set_xticks(number[:: max(1, len(number) // 10)])
         handles = [line(BLUE, "simulations", 1.0, "o"),
-                   line(INK, "pyloric of the prior's", 0.6, None, "--")]  # fmt: skip
+                   line(INK, "of the prior", 0.6, None, "--")]  # fmt: skip
         legend_above(figure, handles)
     return figure

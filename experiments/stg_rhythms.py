@@ -75,6 +75,12 @@ def _plain(name: str) -> str:
     return " ".join(w for w in words if w not in ("ms",))
 
 
+def within_scatter(x: np.ndarray, x_o: np.ndarray) -> np.ndarray:
+    """|x_i − x_o,i| ≤ sd_i across preparations, for x (…, 18) and the first 15 features (…, 15);
+    a feature that is undefined is not within."""
+    return np.abs(np.asarray(x)[..., :TIMED] - np.asarray(x_o)[:TIMED]) <= SCATTER
+
+
 def nominal(key: jax.Array, protocol: stg.Protocol = stg.DEFAULT) -> Rhythm:
     """The first run of the nominal circuit that is pyloric and has all features."""
     theta, run = jnp.asarray(stg.NOMINAL), jax.jit(stg.outcome)

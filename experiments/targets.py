@@ -9,21 +9,27 @@ from experiments.report import Table, number
 
 
 class Target(NamedTuple):
-    """A number of the study and the bound that was set for it before it was measured."""
+    """A number of the study and the bound that was set for it before it was measured.
+
+    strict: the bound itself does not do.
+    """
 
     what: str
     found: float
     bound: float
     at_most: bool = True
+    strict: bool = False
 
     @property
     def met(self) -> bool:
         """Whether the bound holds; of a number that is undefined, it does not."""
-        return bool(self.found <= self.bound if self.at_most else self.found >= self.bound)
+        within = self.found <= self.bound if self.at_most else self.found >= self.bound
+        return bool(within and not (self.strict and self.found == self.bound))
 
     @property
     def asked(self) -> str:
-        return f"{'≤' if self.at_most else '≥'} {number(self.bound)}"
+        signs = "<>" if self.strict else "≤≥"
+        return f"{signs[0 if self.at_most else 1]} {number(self.bound)}"
 
 
 def in_results(targets: Sequence[Target]) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ from experiments.__main__ import main
 from experiments.shares import Share
 from experiments.stg_circuits import Circuits
 from experiments.stg_drawings import smoothed
-from experiments.stg_presets import DEVIATIONS
+from experiments.stg_presets import DEVIATIONS, PAPER_ACROSS
+from jaxsbi.analysis import Path
 from simulators import stg
 
 X_O = np.linspace(1.0, 18.0, 18)
@@ -119,6 +120,35 @@ def test_a_feature_is_within_scatter_by_the_median_of_pyloric_circuits_alone():
     assert not some[1] and not some[2] and some[3:].all()
 
 
+def test_a_draw_is_within_scatter_by_each_feature_and_an_undefined_one_is_not():
+    x = np.tile(X_O, (3, 1))
+    x[0, :15] += 0.99 * stg_rhythms.SCATTER
+    x[1, 4] -= 1.01 * stg_rhythms.SCATTER[4]
+    x[2, 7] = np.nan
+    x[:, 15:] = 1e6  # plateaus are not seen by electrodes
+    near = stg_rhythms.within_scatter(x, X_O)
+    assert near.all(axis=1).tolist() == [True, False, False]
+    assert np.argwhere(~near).tolist() == [[1, 4], [2, 7]]
+
+
+@pytest.mark.parametrize("step", [PAPER_ACROSS.step, 0.05])
+def test_runs_as_far_across_as_the_papers_are_those_up_to_a_27th_of_the_path(step):
+    """A path 5.4 long, of which a 27th is 0.2: 20 steps of 0.01, 4 of 0.05."""
+    path = straight(np.linspace(0, 5.4, 80))
+    ended = step == PAPER_ACROSS.step
+    across = straight(step * np.arange(21 if ended else 60))
+    pyloric = np.arange(len(across.u))[:, None] * step < 0.2 + 1e-6
+    runs = Circuits(across.theta, None, np.repeat(pyloric, 3, axis=1))
+    near = stg_circuits.Ways(None, path, across, None, runs).near
+    assert near.all() and near.shape == (round(0.2 / step) + 1, 3)
+
+
+def straight(at):
+    u = np.zeros((len(at), 31))
+    u[:, 2] = at
+    return Path(tuple(p.name for p in stg.PARAMETERS), u, u, np.zeros(len(at)))
+
+
 def test_neighbours_are_averaged_as_far_as_there_are_any():
     shares = np.array([0.0, 1.0, 0.5, 0.0, 1.0, 1.0])
     found = smoothed(shares, 3)
@@ -131,3 +161,9 @@ def test_the_paper_preset_is_what_it_says_of_itself():
     assert f"{paper.simulations[0]:,} simulations of the prior in one round" in said
     assert paper.rounds == 1 and paper.estimator.layers == 5 and "five maps" in said
     assert "–".join(map(str, paper.estimator.hidden)) in said
+    assert paper.across == (0.01, 1 / 27) and "path across the other one has the paper's" in said
+    for preset in ("laptop", "overnight", "gpu"):
+        across = study.PRESETS[preset].across
+        assert (
+            f"{across.share:g}" in DEVIATIONS[preset] and f"{across.step:g}" in DEVIATIONS[preset]
+        )

@@ -1,11 +1,16 @@
 """The table of contents: it is true of the studies, and `all` runs each of them."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from experiments.__main__ import main, parser_of
-from experiments.studies import ALL, PRESETS, STUDIES, contents
+from experiments.studies import ALL, NOTE, PRESETS, STUDIES, contents
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+MODELS = {"hodgkin_huxley_features": "hodgkin_huxley", "compensation": "stg"}
 
 
 def test_the_list_has_every_study_with_its_presets_and_budgets(capsys):
@@ -50,6 +55,26 @@ def test_budgets_are_those_of_the_configurations():
             assert cost.simulations == f"{simulated(study.name, config):,}", (study.name, preset)
 
 
+@pytest.mark.parametrize("study", ALL, ids=lambda s: s.name)
+def test_estimated_times_are_those_of_the_simulations_as_benchmarked(study):
+    """Of the fastest batch that simulates as long as the study does."""
+    for preset, cost in study.costs.items():
+        assert cost.time.startswith("≈") == (preset in ("overnight", "paper")), (study.name, preset)
+        if not cost.time.startswith("≈"):
+            continue
+        lines = (
+            (BENCHMARKS / f"{MODELS.get(study.name, study.name)}.jsonl").read_text().splitlines()
+        )
+        found = [each for each in map(json.loads, lines) if each["what"].startswith("simulate")]
+        longest = max(each["simulated_ms"] for each in found)
+        each = min(f["ms_per_simulation"] for f in found if f["simulated_ms"] == longest)
+        number, unit, learning = cost.time.removeprefix("≈").split()
+        told = float(number) * SECONDS[unit]
+        expected = float(cost.simulations.replace(",", "")) * each / 1000
+        assert learning == "+" and abs(told - expected) <= max(0.05 * expected, 0.6 * SECONDS[unit])
+    assert NOTE in contents()
+
+
 def test_all_runs_each_study_in_its_folder_and_goes_on_after_one_that_fails(
     monkeypatch, capsys, tmp_path
 ):
@@ -79,10 +104,13 @@ def test_ctrl_c_ends_all_of_them(monkeypatch, capsys):
     assert capsys.readouterr().out.count("==") == 1
 
 
-def test_a_study_without_the_preset_is_left_out(monkeypatch, capsys):
+def test_a_study_without_the_preset_is_left_out_and_told(monkeypatch, capsys):
     seen = []
     for study in ALL:
         monkeypatch.setattr(study.module, "run", lambda *a, name=study.name: seen.append(name))
     monkeypatch.delenv("JAXSBI_DATA", raising=False)
     assert main(["all", "--preset", "paper", "--no-cache"]) == 0
     assert seen == [s.name for s in ALL if "paper" in s.costs] and "own_model" not in seen
+    told = capsys.readouterr().out
+    assert told.count("skipped") == len(ALL) - len(seen)
+    assert "== own_model: skipped, has no preset paper" in told

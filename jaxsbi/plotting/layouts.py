@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxsbi.plotting.canvas import PAGE, TALL, figure_of, inches, label, short
+from jaxsbi.plotting.canvas import PAGE, TALL, figure_of, inches, label, short, symbols
 from jaxsbi.plotting.parameters import Axes
 
 if TYPE_CHECKING:
@@ -69,12 +69,16 @@ def titled(axis, name: str, unit: str, count: int) -> None:
 
 
 def triangle(of: Axes) -> tuple[Figure, dict[tuple[int, int], axes.Axes]]:
-    """A panel for each (i, j), i ≤ j, row i and column j, with ranges, named on the diagonal."""
+    """A panel for each (i, j), i ≤ j, row i and column j, with ranges, named on the diagonal.
+
+    Of many, rows are named there and columns above the first row.
+    """
     d, many = of.dim, of.dim > MANY
     left, right, top, bottom = 0.15, 0.15, 0.08, 0.42
     if many:
         said = [f"{label(n, u)}  {_range(r)}" for n, u, r in zip(*of, strict=True)]
         widths, bottom = [inches(text, SMALL) for text in said], 0.1
+        top = 0.12 + max(inches(symbols(name), SMALL) for name in of.names)
         for _ in range(5):  # labels of lower rows have room in the empty triangle
             side = (PAGE - left - right) / d
             left = min(2.5, 0.12 + max(w - i * side for i, w in enumerate(widths)))
@@ -96,6 +100,8 @@ def triangle(of: Axes) -> tuple[Figure, dict[tuple[int, int], axes.Axes]]:
             elif i == j:
                 _ends(axis, of.limits[i])
                 axis.set_xlabel(label(of.names[i], of.units[i], "\n"), fontsize=7, labelpad=1)
+            if many and i == 0:
+                axis.set_title(symbols(of.names[j]), fontsize=SMALL, rotation=90, pad=3)
     return figure, panels
 
 
