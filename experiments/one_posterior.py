@@ -5,7 +5,6 @@ What a study of one's own needs between `jaxsbi.infer` and its report; see own_m
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +13,7 @@ import jax
 import numpy as np
 
 import jaxsbi
-from experiments import checks, report
+from experiments import checks, modes, report
 from experiments.checks import Check
 from experiments.predictions import central
 from jaxsbi import plotting
@@ -53,8 +52,12 @@ def validate(
     names: Sequence[str],
     draws: int,
     fresh: int,
+    mode: np.ndarray | None = None,
 ) -> Outcome:
-    """Simulate `draws` of the posterior anew, and rank the truth of `fresh` draws of the prior."""
+    """Simulate `draws` of the posterior anew, and rank the truth of `fresh` draws of the prior.
+
+    mode: the posterior's (d,), if it was found before.
+    """
     keys, x_o = jax.random.split(key, 5), posterior.x_o
     theta = posterior.sample(keys[0], draws)
     predicted = np.asarray(jaxsbi.predict(keys[1], simulate, theta))
@@ -65,15 +68,11 @@ def validate(
     made = checks.make(
         keys[4], posterior, calibration, x_o, tuple(map(np.asarray, from_prior)), predicted, names
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a mode at a bound: the report says it by name
-        mode = posterior.map()
-    ends = zip(posterior.prior.names, mode, *posterior.prior.bounds, strict=True)
+    mode = modes.mode_of(posterior) if mode is None else np.asarray(mode)
     return Outcome(
         posterior, np.asarray(x_o), None if truth is None else np.asarray(truth), names,
-        np.asarray(theta), predicted, np.asarray(mode),
-        tuple(name for name, value, low, high in ends if value in (low, high)),
-        calibration, made,
+        np.asarray(theta), predicted, mode, modes.at_bound(mode, posterior.prior), calibration,
+        made,
     )  # fmt: skip
 
 
@@ -133,10 +132,7 @@ def sections(
         _rows(found),
         "Posterior mean, standard deviation and mode of each parameter.",
     )
-    at_bound = [
-        f"The mode lies at a bound of the prior in {', '.join(found.at_bound)}: the data would "
-        "take a value beyond it, or do not constrain it."
-    ] * bool(found.at_bound)
+    of_mode = modes.sentences(found.mode, found.draws, found.posterior.prior.names, found.at_bound)
     captions = {
         "ranks": "Ranks of true values among draws, for parameters drawn from the prior, less the "
         "uniform law that they follow if calibrated.",
@@ -146,7 +142,7 @@ def sections(
         "are kept.",
     }
     return [
-        report.Section("What was found", [*said, *at_bound], shown, [numbers]),
+        report.Section("What was found", [*said, *of_mode], shown, [numbers]),
         report.Section(
             "How far to trust it",
             [f"Calibration: {found.calibration.verdict}."],

@@ -51,7 +51,7 @@ def outcome(x_o=CENTRE, losses=(3.0, 2.0, 2.0), interrupted=False, **changes):
         "learned": study.Learned(*2 * [SimpleNamespace(history=Ledger("npe", (last,)))]),
         "samples": rng.uniform(size=(N, 8)),
         "predicted": features(rng),
-        "best": np.arange(8.0),
+        "best": np.full(8, 0.5),
         "best_predicted": np.tile(CENTRE, (64, 1)),
         "at_bound": (),
         "from_prior": (rng.uniform(size=(N, 8)), features(rng, width=20.0)),
