@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import jaxsbi
-from experiments import checks, modes, report
+from experiments import checks, closeup, modes, report
 from experiments.checks import Check
 from experiments.predictions import central
 from jaxsbi import plotting
@@ -79,9 +79,7 @@ def validate(
 def draw(folder: Path, found: Outcome, **more: Figure) -> dict[str, Path]:
     """The figures that every posterior has, and `more`, as SVG and PNG; the SVGs by their kind."""
     figures = {
-        "posterior": plotting.pairs(
-            found.draws, found.posterior.prior, truth=found.truth, points={"MAP": found.mode}
-        ),
+        **closeup.pairs(found.draws, found.posterior.prior, found.truth, found.mode),
         "ranks": plotting.ecdf(found.calibration),
         "coverage": plotting.coverage(found.calibration),
         "losses": plotting.losses(found.posterior.history),
@@ -120,11 +118,8 @@ def sections(
 ) -> list[report.Section]:
     """What was found, with `more` figures; how far to trust it."""
     shown = [
-        report.Figure(
-            figures["posterior"],
-            "Posterior over the prior's range: marginals, and the regions that hold 50, 80 and "
-            "95 % of each pair.",
-        ),
+        report.Figure(figures["posterior"], closeup.OVER_PRIOR),
+        *([report.Figure(figures["close"], closeup.OVER_DRAWS)] if "close" in figures else []),
         *more,
     ]
     numbers = report.Table(
