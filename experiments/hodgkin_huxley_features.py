@@ -3,8 +3,8 @@
 The synthetic Hodgkin–Huxley neuron, seen through seven, four or one feature of its voltage: the
 fewer, the wider the posterior. All are learned from the same simulations. With `--evolution` a
 genetic algorithm looks for the neuron with as many simulations: its last generation is a set of
-good parameters, where the posterior has all of them. Methods, in order: `simulate`, `infer`,
-`measure`, `breed`.
+trade-offs between the features, and how much of it the posterior holds is counted. Methods, in
+order: `simulate`, `infer`, `measure`, `breed`.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ from experiments import hodgkin_huxley_trust as trust
 from experiments.account import said, what_was_done
 from experiments.conclusion import Telling
 from experiments.hodgkin_huxley_presets import DEVIATIONS
-from experiments.hodgkin_huxley_results import results, truth_density
+from experiments.hodgkin_huxley_results import results, targets, truth_density
 from experiments.predictions import central
 from experiments.runs import Run
+from experiments.targets import as_table
 from jaxsbi import plotting
 from jaxsbi.posteriors import Posterior
 from simulators import hodgkin_huxley as hh
@@ -187,13 +188,14 @@ def _trust(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         trust.sentences(outcome),
         figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
         summary=[
+            as_table(targets(outcome)),
             report.Table(
                 ("diagnostic", "verdict"),
                 [(f"{c.name}: {c.question}", c.verdict) for c in outcome.checks],
                 caption="Diagnostics by jaxsbi.diagnostics. Predictive and misspecification are of "
                 "this observation; lc2st of those most like it; the others of all that the prior "
                 "brings about." + BEFORE * outcome.refined,
-            )
+            ),
         ],
     )
 

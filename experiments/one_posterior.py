@@ -16,6 +16,7 @@ import jaxsbi
 from experiments import checks, closeup, modes, report
 from experiments.checks import Check
 from experiments.predictions import central
+from experiments.targets import Target, as_table
 from jaxsbi import plotting
 from jaxsbi.diagnostics import LEVELS, Calibration
 from jaxsbi.posteriors import Posterior
@@ -23,6 +24,10 @@ from jaxsbi.types import Simulator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+GAP = 0.05
+"""Share by which the coverage of a calibrated posterior may be off."""
 
 
 class Outcome(NamedTuple):
@@ -102,6 +107,15 @@ def results(found: Outcome) -> dict[str, Any]:
     }
 
 
+def calibrated(found: Outcome) -> tuple[Target, ...]:
+    """What any posterior is to show: ranks are uniform, regions cover what they say."""
+    wrong = int(np.sum(found.calibration.rejected()))
+    return (
+        Target("parameters whose ranks are not uniform", wrong, 0),
+        Target("coverage off", found.calibration.gap, GAP),
+    )
+
+
 COLUMNS = ("truth", "mean", "sd", "MAP")
 
 
@@ -114,9 +128,13 @@ def _rows(found: Outcome) -> list[tuple[Any, ...]]:
 
 
 def sections(
-    found: Outcome, figures: dict[str, Path], said: Sequence[str], *more: report.Figure
+    found: Outcome,
+    figures: dict[str, Path],
+    said: Sequence[str],
+    *more: report.Figure,
+    targets: Sequence[Target] = (),
 ) -> list[report.Section]:
-    """What was found, with `more` figures; how far to trust it."""
+    """What was found, with `more` figures; how far to trust it, and whether `targets` are met."""
     shown = [
         report.Figure(figures["posterior"], closeup.OVER_PRIOR),
         *([report.Figure(figures["close"], closeup.OVER_DRAWS)] if "close" in figures else []),
@@ -142,7 +160,7 @@ def sections(
             "How far to trust it",
             [f"Calibration: {found.calibration.verdict}."],
             [report.Figure(figures[kind], caption) for kind, caption in captions.items()],
-            summary=[checks.as_table(found.checks)],
+            summary=[*([as_table(targets)] if targets else []), checks.as_table(found.checks)],
         ),
     ]
 

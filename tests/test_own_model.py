@@ -36,6 +36,7 @@ def test_a_recording_in_a_file_is_explained(finished):
     assert all(row["truth"] is None for row in results["posterior"].values())
     found = results["posterior"]["epsilon"]
     assert abs(found["mean"] - study.TRUTH[1]) < 4 * found["sd"] < 0.1
+    assert [t["bound"] for t in results["targets"]] == [0, 0.05]
     assert set(results["diagnostics"]) == {
         "sbc", "coverage", "tarp", "lc2st", "predictive", "misspecification",
     }  # fmt: skip
