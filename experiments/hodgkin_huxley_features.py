@@ -66,6 +66,10 @@ PRESETS = {
         30_000, jaxsbi.nsf(layers=3, hidden=(50, 50)),
         jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
     ),
+    "gpu": Config(
+        1_000_000, jaxsbi.nsf(hidden=(128, 128)),
+        jaxsbi.Training(weight_decay=0.01, batch_size=2000, max_epochs=100), draws=5000,
+    ),
     "paper": Config(
         100_000, jaxsbi.maf(layers=5, hidden=(50, 50)),
         jaxsbi.Training(weight_decay=0.01, batch_size=500), draws=5000,
