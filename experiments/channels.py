@@ -48,11 +48,13 @@ class Options(NamedTuple):
 
 
 class Detail(NamedTuple):
-    """One channel in detail: draws (n, 8) of its posterior; its current and that of the mode, of
-    each protocol some samples (sweeps, n) at times (n,) [ms]."""
+    """One channel in detail: draws (n, 8) of its posterior, and the share of them that are denser
+    than its own parameters; its current and that of the mode, of each protocol some samples
+    (sweeps, n) at times (n,) [ms]."""
 
     row: int
     draws: np.ndarray
+    denser: float
     times: tuple[np.ndarray, ...]
     current: tuple[np.ndarray, ...]
     of_mode: tuple[np.ndarray, ...]
@@ -108,6 +110,7 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
         found = one_posterior.validate(
             keys[5], Partial(channels.simulate, protocol=protocol), posterior,
             told.theta[examples[0]], feature_names(config), config.draws, config.fresh,
+            modes[examples[0]],
         )  # fmt: skip
     aimed = targets(told, correlations, within, MEDIAN.get(preset, LEAST_MEDIAN))
     outcome = Outcome(
@@ -232,13 +235,23 @@ def detail(
     kept = keep_arrays(study, "detail", "detail", look)
     protocols = range(len(protocol.clamps))
     times = tuple(c.time[::EVERY] for c in protocol.clamps)
+    denser = denser_than(posterior, told.theta[rows], kept["draws"], x[rows])
     return tuple(
         Detail(
-            int(row), kept["draws"][i], times,
+            int(row), kept["draws"][i], float(denser[i]), times,
             *(tuple(kept[f"{n}_{i}_{c}"] for c in protocols) for n in ("current", "of_mode")),
         )
         for i, row in enumerate(rows)
     )  # fmt: skip
+
+
+def denser_than(
+    posterior: Posterior, theta: np.ndarray, draws: np.ndarray, x: np.ndarray
+) -> np.ndarray:
+    """Of each channel the share of draws (b, n, 8) that are denser than its own θ (b, 8)."""
+    all_of_them = jnp.asarray(np.concatenate([theta[:, None], draws], axis=1), float)
+    log_prob = np.asarray(posterior.log_prob(all_of_them, jnp.asarray(x)))
+    return np.mean(log_prob[:, 1:] > log_prob[:, :1], axis=1)
 
 
 def _some(current: np.ndarray) -> np.ndarray:

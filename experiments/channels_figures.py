@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import one_posterior
+from experiments import closeup, one_posterior
 from experiments.channels_targets import DRAWN, FAMILIES
 from jaxsbi import plotting
 from jaxsbi.plotting.canvas import BLUE, GREY, PAGE, figure_of, line, patch, style
@@ -30,13 +30,13 @@ def reached(outcome: Outcome) -> np.ndarray:
 def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
     """All figures as SVG and PNG; the path of each SVG by its kind."""
     of = outcome.posterior.prior
-    more = {
-        f"posterior_{i + 1}": plotting.pairs(
-            d.draws, of, truth=outcome.channels.theta[d.row], points={"MAP": outcome.modes[d.row]}
+    more = {}
+    for i, d in enumerate(outcome.details[1:]):  # the first is among the figures every study has
+        truth, mode = outcome.channels.theta[d.row], outcome.modes[d.row]
+        near = closeup.limits(d.draws, of, truth, mode)
+        more[f"posterior_{i + 2}"] = plotting.pairs(
+            d.draws, of, limits=near, truth=truth, points={"MAP": mode}
         )
-        for i, d in enumerate(outcome.details)
-        if i  # the first one's is among the figures that every posterior has
-    }
     return one_posterior.draw(
         folder, outcome.found, correlations=correlations(outcome), currents=currents(outcome),
         **more,

@@ -20,9 +20,11 @@ from experiments.targets import as_table, in_results
 from simulators import channels
 
 if TYPE_CHECKING:
-    from experiments.channels import Outcome
+    from experiments.channels import Detail, Outcome
 
 NAMES = [p.name for p in channels.PARAMETERS]
+HELD = 0.95
+OWN_RANGE = ", over the range of its own draws if that is narrow, else over the prior's."
 CORNER = (
     " The prior's box is wide: in f and h most published channels lie within two hundredths of its "
     "range from 0, where few simulations are."
@@ -39,6 +41,9 @@ def results(outcome: Outcome) -> dict[str, Any]:
         "distinct": len(first),
         "published": told.published,
         "within_reach": outcome.reach.reached.sum(),
+        "nearest_to_the_line": dict(
+            zip(("channel", "correlation"), _borderline(outcome), strict=True)
+        ),
         "targets": in_results(outcome.targets),
         "correlation": {
             "all": _told(found),
@@ -54,6 +59,8 @@ def results(outcome: Outcome) -> dict[str, Any]:
                 "theta": dict(zip(NAMES, told.theta[d.row], strict=True)),
                 "mode": dict(zip(NAMES, outcome.modes[d.row], strict=True)),
                 "sd": dict(zip(NAMES, d.draws.std(axis=0), strict=True)),
+                "off_the_mean_in_sds": dict(zip(NAMES, _off(outcome, d), strict=True)),
+                "share_of_draws_denser": d.denser,
             }
             for d in outcome.details
         },
@@ -76,6 +83,36 @@ def results(outcome: Outcome) -> dict[str, Any]:
 def _told(r: np.ndarray) -> dict[str, Any]:
     low, median = np.quantile(r, [0.1, 0.5]) if len(r) else (None, None)
     return {"count": len(r), "low_10": low, "median": median, "least": r.min(initial=1.0)}
+
+
+def _borderline(outcome: Outcome) -> tuple[str, float]:
+    """The distinct channel that is hardest to call within reach or beyond it: name, correlation."""
+    r = outcome.reach.correlation
+    k = int(np.argmin(np.abs(r - ALIKE)))
+    return bare(outcome, outcome.channels.distinct[0][k]), float(r[k])
+
+
+def _off(outcome: Outcome, detail: Detail) -> np.ndarray:
+    """(θ − mean) / sd of a channel's own parameters among draws of its posterior (8,)."""
+    theta = outcome.channels.theta[detail.row]
+    return (theta - detail.draws.mean(axis=0)) / np.maximum(detail.draws.std(axis=0), 1e-12)
+
+
+def _outside(outcome: Outcome) -> list[str]:
+    """A sentence on the channels whose own parameters their posterior all but excludes."""
+    farthest = []
+    for d in outcome.details:
+        if d.denser > HELD:
+            off = _off(outcome, d)
+            i = int(np.argmax(np.abs(off)))
+            farthest.append(f"{bare(outcome, d.row)} ({NAMES[i]} by {off[i]:.2g} sds)")
+    if not farthest:
+        return []
+    return [
+        f"The parameters of {', '.join(farthest)} lie outside the region that holds "
+        f"{100 * HELD:.0f} % of the channel's own posterior; in brackets, how far the one farthest "
+        "from its mean is. A current that correlates is not the same as parameters found."
+    ]
 
 
 def _lost(outcome: Outcome, k: int) -> dict[str, float]:
@@ -121,6 +158,7 @@ def _all_channels(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
     told, found = outcome.channels, outcome.correlations
     first, _ = told.distinct
     families, times = np.array(told.families), outcome.milliseconds
+    name, line = _borderline(outcome)
     rows = [
         (family, *(_told(found[families == family])[k] for k in ("count", "low_10", "median")))
         for family in dict.fromkeys((*FAMILIES, DRAWN))
@@ -133,7 +171,8 @@ def _all_channels(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
             f"of the posterior correlates with the channel's own by {np.median(found):.3f} "
             "(median), all protocols one after the other, each with noise of its own.",
             f"The prior reaches {outcome.reach.reached.sum()} of the distinct ones: moved to its "
-            f"box, their parameters give a current that correlates with theirs by {ALIKE} or more.",
+            f"box, their parameters give a current that correlates with theirs by {ALIKE} or more. "
+            f"Nearest to that line is {name}, with {line:.5f}.",
             f"A channel takes {times['mode']:.0f} ms for the mode and {times['draws']:.1f} ms for "
             f"{outcome.config.draws:,} draws, once the density is trained and compiled.",
         ],
@@ -196,23 +235,28 @@ def _in_detail(outcome: Outcome, figures: dict[str, Path]) -> list[report.Sectio
         for name, d in zip(which, outcome.details, strict=True)
     ]
     table = report.Table(
-        ("parameter", "unit", *(text for name in which for text in (name, "mode"))),
+        ("parameter", "unit", *(text for name in which for text in (name, "mode", "off"))),
         [
             (
                 p.name,
                 p.unit,
                 *(
-                    float(theta[i])
+                    float(values[i])
                     for d in outcome.details
-                    for theta in (outcome.channels.theta[d.row], outcome.modes[d.row])
+                    for values in (
+                        outcome.channels.theta[d.row],
+                        outcome.modes[d.row],
+                        _off(outcome, d),
+                    )
                 ),
             )
             for i, p in enumerate(channels.PARAMETERS)
         ],
-        "Parameters of the channels, and the modes of their posteriors.",
+        "Parameters of the channels, the modes of their posteriors, and how far the parameters are "
+        "off the posterior means, in posterior standard deviations.",
     )
     others = [
-        report.Figure(figures[f"posterior_{i + 2}"], f"Posterior of {name}.")
+        report.Figure(figures[f"posterior_{i + 2}"], f"Posterior of {name}" + OWN_RANGE)
         for i, name in enumerate(which[1:])
     ]
     shown = report.Figure(
@@ -224,7 +268,8 @@ def _in_detail(outcome: Outcome, figures: dict[str, Path]) -> list[report.Sectio
         figures,
         [
             f"Distinct channels inside the prior: {', '.join(told)}. Means and checks below are of "
-            "the first." + (CORNER if outcome.channels.published else "")
+            "the first." + (CORNER if outcome.channels.published else ""),
+            *_outside(outcome),
         ],
         *others,
     )

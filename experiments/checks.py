@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from experiments.report import Table
 from jaxsbi import diagnostics
 from jaxsbi.diagnostics import Calibration
+from jaxsbi.diagnostics.significance import CHANCE
 from jaxsbi.posteriors import Posterior
 
 DRAWS = 99
@@ -93,4 +94,5 @@ def _of_coverage(found: Calibration) -> str:
         f"{100 * share:.0f} % for {100 * level:.0f} %"
         for share, level in zip(found.coverage(), diagnostics.LEVELS, strict=True)
     )
-    return f"of the true parameter sets, regions hold {', '.join(said)}"
+    more = ", more than chance explains" if found.coverage_p_value <= CHANCE else ""
+    return f"of the true parameter sets, regions hold {', '.join(said)}{more}"

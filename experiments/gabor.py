@@ -72,7 +72,7 @@ class Neuron(NamedTuple):
 class Outcome(NamedTuple):
     """Draws (n, 9) of the learned posterior and exact ones, constrained, and how they compare.
 
-    alike: correlations (n,) of each draw's field with the true one, learned and exact.
+    alike: correlations (n,) of each draw's field with the true one, learned, exact, of the prior.
     turned: share of draws that lie nearer to α + π than to α; found: that lie within `AXIS` of
     either.
     """
@@ -84,7 +84,7 @@ class Outcome(NamedTuple):
     exact: np.ndarray
     sampler: dict[str, float]
     score: C2ST
-    alike: tuple[np.ndarray, np.ndarray]
+    alike: tuple[np.ndarray, np.ndarray, np.ndarray]
     turned: tuple[float, float]
     found: tuple[float, float]
     counts: np.ndarray
@@ -219,7 +219,9 @@ def compare(
     score = keep_score(study, "compare", "c2st", reference["theta"], theta)
     counts = keep_arrays(study, "predict", "predicted", predict)["counts"]
     draws, exactly = (np.asarray(gabor.constrain(t)) for t in (theta, reference["theta"]))
-    alike = correlations(neuron, draws), correlations(neuron, exactly)
+    before = prior().sample(jax.random.fold_in(key, 2), config.draws)
+    fields = draws, exactly, np.asarray(gabor.constrain(before))
+    alike = tuple(correlations(neuron, cells) for cells in fields)
     along = [np.cos(d[:, ALPHA] - neuron.truth[ALPHA]) for d in (draws, exactly)]
     turned = tuple(float(np.mean(cosine < 0)) for cosine in along)
     found = tuple(float(np.mean(abs(cosine) > math.cos(AXIS))) for cosine in along)
@@ -249,14 +251,14 @@ def compare(
 
 
 def correlations(neuron: Neuron, cells: np.ndarray) -> np.ndarray:
-    """Of each field with the true one (n,)."""
+    """Of each field with the true one (n,), 0 of one that the screen does not show."""
     pixels, truth = neuron.protocol.frames.shape[1], jnp.asarray(neuron.truth)
 
     @jax.jit
     def with_truth(cells: jax.Array) -> jax.Array:
         def correlation(cell: jax.Array) -> jax.Array:
             both = (gabor.receptive_field(c, pixels, pixels).ravel() for c in (cell, truth))
-            return jnp.corrcoef(*both)[0, 1]
+            return jnp.nan_to_num(jnp.corrcoef(*both)[0, 1])
 
         return jax.lax.map(correlation, cells, batch_size=100)
 

@@ -27,8 +27,10 @@ UNITS = ("", "", "°", "1/half screen", "°", "", "octaves", "", "")
 DEGREES = np.array([180 / np.pi if unit == "°" else 1.0 for unit in UNITS])
 LEAST = np.array([-np.inf, 0, 0, 0, 0, 0, 0, -1, -1])
 MOST = np.array([np.inf, np.inf, 180, np.inf, 360, np.inf, np.inf, 1, 1])
+GREEN = "#009E73"
 WHOSE = ("learned", "exact")
 SHOWN = 3  # draws of each mode
+CONTOURS = 20  # draws whose outlines lie over the average
 
 
 def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
@@ -51,7 +53,10 @@ def turned(outcome: Outcome, cells: np.ndarray) -> np.ndarray:
 
 
 def fields(outcome: Outcome):
-    """The field, what is left of it in the data, and draws of both modes, the field's contour."""
+    """The field, what is left of it in the data, under outlines of draws, and draws of both modes.
+
+    An outline is where a field is half as large as at its peak; on all panels the true one's.
+    """
     neuron = outcome.neuron
     pixels = neuron.protocol.frames.shape[1]
     field = jax.jit(jax.vmap(lambda cell: gabor.receptive_field(cell, pixels, pixels)))
@@ -59,7 +64,7 @@ def fields(outcome: Outcome):
     cells = np.concatenate([draws[:SHOWN] for draws in of_mode])
     truth, *drawn = np.asarray(field(np.concatenate([neuron.truth[None], cells])))
     signs = ["nearer to α"] * len(of_mode[0][:SHOWN]) + ["nearer to α + π"] * SHOWN
-    top = np.max(np.abs(truth))
+    top, grid = np.max(np.abs(truth)), np.linspace(-1, 1, pixels)
     images = [("true field", truth, top), ("spike-triggered average", neuron.x_o["sta"], None)]
     images += [(name, each, top) for name, each in zip(signs, drawn, strict=False)]
     with style():
@@ -72,14 +77,22 @@ def fields(outcome: Outcome):
             axis.imshow(
                 image, cmap="RdBu_r", vmin=-most, vmax=most, origin="lower", extent=(-1, 1, -1, 1)
             )
-            grid = np.linspace(-1, 1, pixels)
-            axis.contour(grid, grid, truth, [-top / 2, top / 2], colors=INK, linewidths=0.7)
+            outline(axis, grid, truth, INK, 0.7)
             axis.set_title(name)
             axis.set(xticks=[], yticks=[])
             for spine in axis.spines.values():
                 spine.set(visible=True, color="#999999", linewidth=0.4)
+        for drawn in np.asarray(field(outcome.draws[:CONTOURS])):
+            outline(axes[1], grid, drawn, GREEN, 0.3)
         axes[0].set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlabel="x", ylabel="y")
     return figure
+
+
+def outline(axis, grid: np.ndarray, field: np.ndarray, colour: str, width: float) -> None:
+    """Where a field (m, m) on a grid (m,) is half as large as at its peak."""
+    half = np.max(np.abs(field)) / 2
+    if half > 0:
+        axis.contour(grid, grid, field, [-half, half], colors=colour, linewidths=width)
 
 
 def marginals(outcome: Outcome):
@@ -133,7 +146,7 @@ def results(outcome: Outcome) -> dict[str, Any]:
         "rows": outcome.score.rows,
         "correlation_of_fields": {
             name: dict(zip(("low_5", "median"), np.quantile(c, [0.05, 0.5]), strict=True))
-            for name, c in zip(WHOSE, outcome.alike, strict=True)
+            for name, c in zip((*WHOSE, "prior"), outcome.alike, strict=True)
         },
         "predicted_spikes": dict(
             zip(("low_95", "high_95"), np.quantile(outcome.counts, [0.025, 0.975]), strict=True)
@@ -164,7 +177,8 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
     spikes = int(outcome.neuron.x_o["count"])
     captions = {
         "fields": "The true field, what spikes leave of it, and draws of the learned posterior, "
-        "some of each mode. Lines: where the true field is half as large as at its peak.",
+        "some of each mode. Lines: where the true field is half as large as at its peak; over the "
+        f"average, in green, the same of {CONTOURS} draws.",
         "marginals": "Marginals of the learned posterior and of the exact one. The angle has two "
         "modes half a circle apart.",
         "posterior": "The learned posterior: marginals, and the regions that hold 50, 80 and 95 % "
@@ -194,7 +208,7 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
             [f"Cell {outcome.neuron.cell} fired {spikes} spikes. Of the learned posterior "
              f"{learned} lie nearer to the angle α + π than to α, of the exact one {exact}. Its "
              f"fields correlate with the true one by {like[0]:.3f} (median), exact ones by "
-             f"{like[1]:.3f}."],
+             f"{like[1]:.3f}, those of the prior by {like[2]:.3f}."],
             [report.Figure(figures[kind], captions[kind]) for kind in ("fields", "marginals")],
             [table],
             [as_table(outcome.targets)],

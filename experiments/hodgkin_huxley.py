@@ -8,7 +8,6 @@ more that learn the likelihood near this one. Methods, in order: `observe`, `inf
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 import jaxsbi
-from experiments import checks, hodgkin_huxley_report, runs
+from experiments import checks, hodgkin_huxley_report, modes, runs
 from experiments.checks import Check
 from experiments.conclusion import conclude
 from experiments.hodgkin_huxley_observations import Observation, Options, observe
@@ -206,16 +205,7 @@ def validate(
         if refinement.kept:
             samples, predicted = later
     posterior = refined if refinement is not None and refinement.kept else amortised
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a mode at a bound: the report says it by name
-        best = posterior.map(key=keys[1])
-    at_bound = tuple(
-        name
-        for name, value, low, high in zip(
-            posterior.prior.names, best, *posterior.prior.bounds, strict=True
-        )
-        if value in (low, high)
-    )
+    best = modes.mode_of(posterior, keys[1])
     calibration = jaxsbi.diagnostics.calibrate(keys[5], amortised, theta, x, samples=499)
     best_predicted = jaxsbi.predict(keys[4], simulate, jnp.tile(best, (MODE_RUNS, 1)))
     from_prior = np.asarray(theta), np.asarray(x)
@@ -225,9 +215,9 @@ def validate(
         learned=learned,
         samples=samples,
         predicted=predicted,
-        best=np.asarray(best),
+        best=best,
         best_predicted=np.asarray(best_predicted),
-        at_bound=at_bound,
+        at_bound=modes.at_bound(best, posterior.prior),
         from_prior=from_prior,
         calibration=calibration,
         checks=checks.make(

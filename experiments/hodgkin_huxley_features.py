@@ -3,8 +3,8 @@
 The synthetic Hodgkin–Huxley neuron, seen through seven, four or one feature of its voltage: the
 fewer, the wider the posterior. All are learned from the same simulations. With `--evolution` a
 genetic algorithm looks for the neuron with as many simulations: its last generation is a set of
-good parameters, where the posterior has all of them. Methods, in order: `simulate`, `infer`,
-`measure`, `breed`.
+trade-offs between the features, and how much of it the posterior holds is counted. Methods, in
+order: `simulate`, `infer`, `measure`, `breed`.
 """
 
 from __future__ import annotations
@@ -65,6 +65,10 @@ PRESETS = {
     "laptop": Config(
         30_000, jaxsbi.nsf(layers=3, hidden=(50, 50)),
         jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
+    ),
+    "gpu": Config(
+        1_000_000, jaxsbi.nsf(hidden=(128, 128)),
+        jaxsbi.Training(weight_decay=0.01, batch_size=2000, max_epochs=100), draws=5000,
     ),
     "paper": Config(
         100_000, jaxsbi.maf(layers=5, hidden=(50, 50)),

@@ -163,8 +163,10 @@ def _evolution(outcome: Outcome, figures: dict[str, Path]) -> list[report.Sectio
         report.Section(
             "A genetic algorithm",
             [f"IBEA with {bred.simulations:,} simulations ended with {len(bred.theta):,} distinct "
-             f"neurons; {100 * bred.held:.0f} % of them lie in the region that holds 95 % of the "
-             f"posterior. Their central half is {_typical(bred.spread):.2f} times as wide as "
+             f"neurons. {100 * bred.held:.0f} % of them lie in the region that holds 95 % of the "
+             f"posterior, {100 * (1 - bred.held):.0f} % outside it: a Pareto set trades features "
+             "against each other, and its neurons need not be near in all of them. Their central "
+             f"half is {_typical(bred.spread):.2f} times as wide as "
              "the posterior's (geometric mean over parameters): 1 for a set that shows how far "
              "parameters are known."],
             [report.Figure(figures["evolution"], "The last generation, parents and offspring, and "

@@ -50,7 +50,7 @@ PRESETS = {
         cell_simulations=30_000,
         refinement=(6_000, 5_000, 5_000),
         estimator=jaxsbi.nsf(layers=3, hidden=(50, 50)),
-        training=jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=30, anneal=30),
+        training=jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
         likelihood=jaxsbi.maf(layers=5, hidden=(50, 50)),
         refining=jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
     ),

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
+from experiments import closeup, report
 from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
-from experiments import report
 from experiments.account import said, what_was_done
 from experiments.conclusion import Telling
 from experiments.hodgkin_huxley_presets import DEVIATIONS
-from experiments.hodgkin_huxley_results import results, truth_density
+from experiments.hodgkin_huxley_results import results, targets, truth_density
 from experiments.predictions import central
 from experiments.runs import Run
+from experiments.targets import as_table
 from jaxsbi import plotting
 from jaxsbi.posteriors import Posterior
 from simulators import hodgkin_huxley as hh
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from experiments.hodgkin_huxley import Outcome
 
 TRACES = 3
-CLOSE = 0.25
-"""Posteriors narrower than this share of the prior's range are drawn in their own range too."""
 LIKELIHOOD_LOSS = (
     " Later rounds have the loss of a likelihood, −log p(x | θ) in the units of the features."
 )
@@ -43,12 +42,7 @@ def _draw_one(folder: Path, outcome: Outcome) -> dict[str, Path]:
     observation, posterior = outcome.observation, outcome.posterior
     prior, history, calibration = posterior.prior, posterior.history, outcome.calibration
     figures = {
-        "posterior": plotting.pairs(
-            outcome.samples,
-            prior,
-            truth=observation.truth,
-            points={"MAP": outcome.best},
-        ),
+        **closeup.pairs(outcome.samples, prior, observation.truth, outcome.best),
         "traces": plotting.traces(
             observation.protocol.time,
             observation.voltage,
@@ -61,15 +55,6 @@ def _draw_one(folder: Path, outcome: Outcome) -> dict[str, Path]:
         "coverage": plotting.coverage(calibration),
         "losses": plotting.losses(history),
     }
-    limits = plotting.reach(outcome.samples, prior)
-    if np.median(np.ptp(limits, axis=1) / np.ptp(prior.bounds, axis=0)) < CLOSE:
-        figures["close"] = plotting.pairs(
-            outcome.samples,
-            prior,
-            limits=limits,
-            truth=observation.truth,
-            points={"MAP": outcome.best},
-        )
     return {
         kind: plotting.save(figure, folder, f"{observation.name}_{kind}")[1]
         for kind, figure in figures.items()
@@ -167,9 +152,8 @@ def _found(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         caption="Features of the observation, and of neurons drawn from the posterior.",
     )
     captions = {
-        "posterior": "Posterior over the prior's range: marginals, and the regions that hold 50, "
-        "80 and 95 % of each pair.",
-        "close": "The same, over the range of its own draws.",
+        "posterior": closeup.OVER_PRIOR,
+        "close": closeup.OVER_DRAWS,
         "traces": f"Voltage: {_observed(outcome)}at the mode, and at posterior samples, each with "
         "its own noise.",
         "predictive": "Features of re-simulated posterior samples, and the observed ones.",
@@ -204,13 +188,14 @@ def _trust(outcome: Outcome, figures: dict[str, Path]) -> report.Section:
         trust.sentences(outcome),
         figures=[report.Figure(figures[kind], caption) for kind, caption in captions.items()],
         summary=[
+            as_table(targets(outcome)),
             report.Table(
                 ("diagnostic", "verdict"),
                 [(f"{c.name}: {c.question}", c.verdict) for c in outcome.checks],
                 caption="Diagnostics by jaxsbi.diagnostics. Predictive and misspecification are of "
                 "this observation; lc2st of those most like it; the others of all that the prior "
                 "brings about." + BEFORE * outcome.refined,
-            )
+            ),
         ],
     )
 

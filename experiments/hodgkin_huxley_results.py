@@ -11,6 +11,7 @@ from experiments import hodgkin_huxley_reach as reach
 from experiments import hodgkin_huxley_trust as trust
 from experiments.hodgkin_huxley_reach import FEATURE_NAMES
 from experiments.predictions import central
+from experiments.targets import Target, in_results
 from jaxsbi.diagnostics import LEVELS
 
 if TYPE_CHECKING:
@@ -38,7 +39,22 @@ def truth_density(outcome: Outcome) -> TruthDensity | None:
 
 def results(outcomes: list[Outcome]) -> dict[str, Any]:
     """What results.json says of each observation."""
-    return {"observations": {o.observation.name: _numbers(o) for o in outcomes}}
+    return {
+        "targets": in_results([t for o in outcomes for t in targets(o)]),
+        "observations": {o.observation.name: _numbers(o) for o in outcomes},
+    }
+
+
+def targets(outcome: Outcome) -> tuple[Target, ...]:
+    """Every feature held, the mode fires as often as observed, regions cover what they say."""
+    name, spikes = outcome.observation.name, trust.mode_spikes(outcome)
+    off = abs(spikes["median"] - spikes["observed"])
+    held = int(np.sum(outcome.within))
+    return (
+        Target(f"{name}: features held", held, len(FEATURE_NAMES), at_most=False),
+        Target(f"{name}: spikes of the mode, median, off the observed", off, 0.0),
+        Target(f"{name}: coverage off", outcome.calibration.gap, trust.GAP),
+    )
 
 
 def _numbers(outcome: Outcome) -> dict[str, Any]:

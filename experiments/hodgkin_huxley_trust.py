@@ -12,13 +12,16 @@ import numpy as np
 from scipy import stats
 
 from experiments import hodgkin_huxley_reach as reach
+from experiments import modes
 from experiments.hodgkin_huxley_reach import both
 from experiments.predictions import central, is_held
 from jaxsbi.diagnostics import LEVELS, Calibration, holm
+from simulators import hodgkin_huxley as hh
 
 if TYPE_CHECKING:
     from experiments.hodgkin_huxley import Outcome
 
+PARAMETER_NAMES = tuple(p.name for p in hh.PARAMETERS)
 FALLING = 0.01  # nats; a loss that fell by less over the last tenth of the epochs has settled
 GAP = 0.05  # of coverage; a smaller one does no harm
 CHANCE = 0.01
@@ -26,19 +29,14 @@ CHANCE = 0.01
 
 def sentences(outcome: Outcome) -> list[str]:
     """How far to trust the numbers of one observation."""
-    said = [
+    return [
         *_of_training(outcome),
         *_of_refinement(outcome),
         *_of_calibration(outcome.calibration, outcome.refined),
         *(reach.of_missed(outcome) or _of_held(outcome)),
         _of_mode(outcome),
+        *modes.sentences(outcome.best, outcome.samples, PARAMETER_NAMES, outcome.at_bound),
     ]
-    if outcome.at_bound:
-        said.append(
-            f"The mode lies at a bound of the prior in {', '.join(outcome.at_bound)}: the data "
-            "would take a value beyond it, or do not constrain it."
-        )
-    return said
 
 
 def mode_spikes(outcome: Outcome) -> dict[str, Any]:

@@ -5,7 +5,6 @@ What a study of one's own needs between `jaxsbi.infer` and its report; see own_m
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,9 +13,10 @@ import jax
 import numpy as np
 
 import jaxsbi
-from experiments import checks, report
+from experiments import checks, closeup, modes, report
 from experiments.checks import Check
 from experiments.predictions import central
+from experiments.targets import Target, as_table
 from jaxsbi import plotting
 from jaxsbi.diagnostics import LEVELS, Calibration
 from jaxsbi.posteriors import Posterior
@@ -24,6 +24,10 @@ from jaxsbi.types import Simulator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+GAP = 0.05
+"""Share by which the coverage of a calibrated posterior may be off."""
 
 
 class Outcome(NamedTuple):
@@ -53,8 +57,12 @@ def validate(
     names: Sequence[str],
     draws: int,
     fresh: int,
+    mode: np.ndarray | None = None,
 ) -> Outcome:
-    """Simulate `draws` of the posterior anew, and rank the truth of `fresh` draws of the prior."""
+    """Simulate `draws` of the posterior anew, and rank the truth of `fresh` draws of the prior.
+
+    mode: the posterior's (d,), if it was found before.
+    """
     keys, x_o = jax.random.split(key, 5), posterior.x_o
     theta = posterior.sample(keys[0], draws)
     predicted = np.asarray(jaxsbi.predict(keys[1], simulate, theta))
@@ -65,24 +73,18 @@ def validate(
     made = checks.make(
         keys[4], posterior, calibration, x_o, tuple(map(np.asarray, from_prior)), predicted, names
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a mode at a bound: the report says it by name
-        mode = posterior.map()
-    ends = zip(posterior.prior.names, mode, *posterior.prior.bounds, strict=True)
+    mode = modes.mode_of(posterior) if mode is None else np.asarray(mode)
     return Outcome(
         posterior, np.asarray(x_o), None if truth is None else np.asarray(truth), names,
-        np.asarray(theta), predicted, np.asarray(mode),
-        tuple(name for name, value, low, high in ends if value in (low, high)),
-        calibration, made,
+        np.asarray(theta), predicted, mode, modes.at_bound(mode, posterior.prior), calibration,
+        made,
     )  # fmt: skip
 
 
 def draw(folder: Path, found: Outcome, **more: Figure) -> dict[str, Path]:
     """The figures that every posterior has, and `more`, as SVG and PNG; the SVGs by their kind."""
     figures = {
-        "posterior": plotting.pairs(
-            found.draws, found.posterior.prior, truth=found.truth, points={"MAP": found.mode}
-        ),
+        **closeup.pairs(found.draws, found.posterior.prior, found.truth, found.mode),
         "ranks": plotting.ecdf(found.calibration),
         "coverage": plotting.coverage(found.calibration),
         "losses": plotting.losses(found.posterior.history),
@@ -105,6 +107,15 @@ def results(found: Outcome) -> dict[str, Any]:
     }
 
 
+def calibrated(found: Outcome) -> tuple[Target, ...]:
+    """What any posterior is to show: ranks are uniform, regions cover what they say."""
+    wrong = int(np.sum(found.calibration.rejected()))
+    return (
+        Target("parameters whose ranks are not uniform", wrong, 0),
+        Target("coverage off", found.calibration.gap, GAP),
+    )
+
+
 COLUMNS = ("truth", "mean", "sd", "MAP")
 
 
@@ -117,15 +128,16 @@ def _rows(found: Outcome) -> list[tuple[Any, ...]]:
 
 
 def sections(
-    found: Outcome, figures: dict[str, Path], said: Sequence[str], *more: report.Figure
+    found: Outcome,
+    figures: dict[str, Path],
+    said: Sequence[str],
+    *more: report.Figure,
+    targets: Sequence[Target] = (),
 ) -> list[report.Section]:
-    """What was found, with `more` figures; how far to trust it."""
+    """What was found, with `more` figures; how far to trust it, and whether `targets` are met."""
     shown = [
-        report.Figure(
-            figures["posterior"],
-            "Posterior over the prior's range: marginals, and the regions that hold 50, 80 and "
-            "95 % of each pair.",
-        ),
+        report.Figure(figures["posterior"], closeup.OVER_PRIOR),
+        *([report.Figure(figures["close"], closeup.OVER_DRAWS)] if "close" in figures else []),
         *more,
     ]
     numbers = report.Table(
@@ -133,10 +145,7 @@ def sections(
         _rows(found),
         "Posterior mean, standard deviation and mode of each parameter.",
     )
-    at_bound = [
-        f"The mode lies at a bound of the prior in {', '.join(found.at_bound)}: the data would "
-        "take a value beyond it, or do not constrain it."
-    ] * bool(found.at_bound)
+    of_mode = modes.sentences(found.mode, found.draws, found.posterior.prior.names, found.at_bound)
     captions = {
         "ranks": "Ranks of true values among draws, for parameters drawn from the prior, less the "
         "uniform law that they follow if calibrated.",
@@ -146,12 +155,12 @@ def sections(
         "are kept.",
     }
     return [
-        report.Section("What was found", [*said, *at_bound], shown, [numbers]),
+        report.Section("What was found", [*said, *of_mode], shown, [numbers]),
         report.Section(
             "How far to trust it",
             [f"Calibration: {found.calibration.verdict}."],
             [report.Figure(figures[kind], caption) for kind, caption in captions.items()],
-            summary=[checks.as_table(found.checks)],
+            summary=[*([as_table(targets)] if targets else []), checks.as_table(found.checks)],
         ),
     ]
 

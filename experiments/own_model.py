@@ -26,6 +26,7 @@ from experiments.keeping import keep_posterior
 from experiments.one_posterior import Outcome
 from experiments.presets import settings_of
 from experiments.runs import Run
+from experiments.targets import in_results
 from jaxsbi import plotting
 from jaxsbi.types import Estimator
 
@@ -133,7 +134,7 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
         found = one_posterior.validate(
             keys[2], simulate, posterior, truth, FEATURES, config.draws, config.fresh
         )
-    telling = Telling(draw, one_posterior.results, write, one_posterior.summarise)
+    telling = Telling(draw, results, write, one_posterior.summarise)
     return conclude(study, command(preset, seed, out, options), found, telling)
 
 
@@ -141,6 +142,12 @@ def draw(folder: Path, found: Outcome) -> dict[str, Path]:
     """The figures of any posterior, and the recording among its predictions."""
     bands = plotting.bands(TIMES, found.x_o, found.predicted, names=["v"])
     return one_posterior.draw(folder, found, bands=bands)
+
+
+def results(found: Outcome) -> dict[str, Any]:
+    """What results.json says."""
+    aimed = in_results(one_posterior.calibrated(found))
+    return {"targets": aimed, **one_posterior.results(found)}
 
 
 def write(study: Run, typed: str, found: Outcome, figures: dict[str, Path]) -> Path:
@@ -163,6 +170,7 @@ def write(study: Run, typed: str, found: Outcome, figures: dict[str, Path]) -> P
                  "of any such recording; this is what it says of this one."],
                 report.Figure(figures["bands"], "The recording, and the central 50, 80 and 95 % of "
                               "posterior draws that were simulated anew, noise included."),
+                targets=one_posterior.calibrated(found),
             ),
             what_was_done(
                 study, typed,

@@ -106,8 +106,8 @@ ALL = (
         "Ten parameters of a linear–nonlinear neuron (fig. 2), against its exact posterior.",
         {
             "smoke": Cost("1,000", "1 min", "1.5 GB"),
-            "laptop": Cost("2,053,000", "15 min", "2.8 GB"),
-            "gpu": Cost("20,533,000", AIM),
+            "laptop": Cost("2,064,000", "18 min", "2.8 GB"),
+            "gpu": Cost("20,644,000", AIM),
             "paper": Cost("2,030,000", "≈ 1 s +"),
         },
     ),
@@ -167,6 +167,7 @@ ALL = (
         {
             "smoke": Cost("500"),
             "laptop": Cost("30,000", "3 min", "1.6 GB"),
+            "gpu": Cost("1,000,000", AIM),
             "paper": Cost("100,000", "≈ 7 s +"),
         },
         {

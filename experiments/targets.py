@@ -9,7 +9,7 @@ from experiments.report import Table, number
 
 
 class Target(NamedTuple):
-    """A number of the study and the bound that was set for it before it was measured.
+    """A number of the study and a bound of our own, set with the study's design.
 
     strict: the bound itself does not do.
     """

@@ -12,6 +12,9 @@ from jaxtyping import Array, Bool, Float
 MARGIN = 0.05
 """How far the search goes beyond the outermost draws, as a share of their range. Farther out the
 density was never learned, and one of θ, log q(z) − log p(z) up to a constant, may rise for ever."""
+THIN = 0.1
+"""Share of the draws, those least dense in z, that no search begins at or reaches. Where q(z) is
+wider than p(z), even in a tail of 1 % of its mass, the density of θ is infinite at the bound."""
 
 
 def maximise(
@@ -19,18 +22,24 @@ def maximise(
     draws: Float[Array, "s d"],
     bounds: tuple[Float[Array, " d"], Float[Array, " d"]],
     beyond: Callable[[Array], Array],
+    of_draws: Callable[[Array], Array],
     starts: int = 16,
     steps: int = 400,
 ) -> tuple[Float[Array, " d"], tuple[Bool[Array, " d"], Bool[Array, " d"]]]:
     """argmax of log_density(z) where the mass is: within the range of `draws` and within bounds.
 
-    The best of some `starts`, by Adam in coordinates in which the draws have covariance I, with a
-    step decaying to zero; a non-finite gradient counts as none. A coordinate that the density
-    drives to the end of the draws goes on to its bound, if the density is no lower there, by
-    `beyond`, the density where no region cuts it. Also returned: which coordinates lie at which
-    bound.
+    of_draws: log q(z), up to a constant; of the draws those count that are in its region of highest
+    density, of mass 1 − THIN. The best of some `starts` among them, by Adam in coordinates in which
+    the draws have covariance I, with a step decaying to zero; a non-finite gradient counts as none.
+    A coordinate that the density drives to the end of these draws goes on to its bound, if the
+    density is no lower there, by `beyond`, the density where no region cuts it. Also returned:
+    which coordinates lie at which bound.
     """
-    least, most = jnp.min(draws, axis=0), jnp.max(draws, axis=0)
+    draws = jnp.clip(draws, *bounds)
+    dense = jax.vmap(of_draws)(draws)
+    dense = (dense >= jnp.quantile(dense, THIN))[:, None]
+    least = jnp.min(jnp.where(dense, draws, jnp.inf), axis=0)
+    most = jnp.max(jnp.where(dense, draws, -jnp.inf), axis=0)
     margin = MARGIN * (most - least)
     low, high = jnp.maximum(least - margin, bounds[0]), jnp.minimum(most + margin, bounds[1])
     schedule = optax.cosine_decay_schedule(0.1, steps)
@@ -52,8 +61,8 @@ def maximise(
         (_, _, best_z, best), _ = jax.lax.scan(step, start, length=steps)
         return best_z, best
 
-    draws = jnp.clip(draws, low, high)
-    _, best = jax.lax.top_k(jax.vmap(log_density)(draws), starts)
+    heights = jnp.where(dense[:, 0], jax.vmap(log_density)(draws), -jnp.inf)
+    _, best = jax.lax.top_k(heights, starts)
     ends, values = jax.vmap(ascend)(draws[best])
     z = ends[jnp.argmax(values)]
 

@@ -1,6 +1,7 @@
 """The study of potassium channels: who is told apart, who is reached, what is compared."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import channels as study
+from experiments import channels_report
 from experiments.__main__ import main
 from experiments.channels_presets import CLAMPS, DEVIATIONS
 from experiments.channels_reach import compare, reach, resemblance
@@ -51,6 +53,9 @@ def test_a_run_is_written_and_taken_up_again_with_the_same_numbers(finished):
     same = ("correlation", "families", "details", "detail_1", "milliseconds_per_channel")
     assert all(first[name] == again[name] for name in same)
     assert len(first["each"]) == SMOKE.channels and len(first["details"]) <= SMOKE.detailed
+    name = next(iter(first["details"]))
+    modes = {p: row["MAP"] for p, row in first["detail_1"]["posterior"].items()}
+    assert modes == first["details"][name]["mode"]  # one channel has one mode
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == len(list(out.glob("figures/*.png")))
 
@@ -150,6 +155,34 @@ def test_modes_are_those_of_the_channels_in_their_order(tmp_path):
     modes, milliseconds = study.find_modes(jax.random.key(1), run, Known(), x, SMOKE)
     np.testing.assert_array_equal(modes, 2 * x)
     assert min(milliseconds.values()) > 0
+
+
+def test_channels_that_their_own_posterior_excludes_are_named():
+    rng = np.random.default_rng(0)
+    theta = np.tile(channels.NOMINAL, (2, 1))
+    draws = channels.NOMINAL + 0.1 * rng.standard_normal((500, 8))
+    theta[1, 2] += 0.5
+    details = tuple(
+        study.Detail(row, draws, denser, (), (), ()) for row, denser in ((0, 0.4), (1, 0.97))
+    )
+    told = Channels(("a.mod", "b.mod"), theta, True)
+    within = study.Reach(np.array([0.9, 0.9901]), np.zeros((2, 8), bool))
+    outcome = SimpleNamespace(details=details, channels=told, reach=within)
+    (sentence,) = channels_report._outside(outcome)
+    off = (theta[1, 2] - draws[:, 2].mean()) / draws[:, 2].std()
+    assert f"parameters of b (c by {off:.2g} sds) lie outside" in sentence
+    first, _ = told.distinct
+    assert channels_report._borderline(outcome) == (told.names[first[1]][0], 0.9901)
+
+
+def test_the_density_of_draws_is_compared_with_that_of_the_channels_own_parameters():
+    class Normal:
+        log_prob = staticmethod(lambda theta, x: -jnp.sum((theta - x[:, None]) ** 2, axis=-1))
+
+    draws = np.random.default_rng(0).standard_normal((2, 4000, 8))
+    theta = np.stack([np.zeros(8), np.full(8, np.sqrt(15.507 / 8))])  # χ² of 8: 95 %
+    found = study.denser_than(Normal(), theta, draws, np.zeros((2, 8)))
+    np.testing.assert_allclose(found, [0.0, 0.95], atol=0.015)
 
 
 def test_targets_are_of_the_distinct_channels_within_reach():

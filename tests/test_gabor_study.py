@@ -41,6 +41,8 @@ def test_a_run_is_written_and_taken_up_again_with_the_same_numbers(finished):
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 4 == len(list(out.glob("figures/*.png")))
     assert all(set(row) == {"truth", "learned", "exact"} for row in first["posterior"].values())
+    alike = {name: c["median"] for name, c in first["correlation_of_fields"].items()}
+    assert set(alike) == {"learned", "exact", "prior"} and abs(alike["prior"]) < alike["exact"]
     assert set(first["diagnostics"]) == {"c2st", "predictive"}
     with browser() as opened:
         opened.check(out / "report.html", figures=4)
@@ -102,6 +104,8 @@ def test_fields_are_compared_with_the_true_one(neuron):
     cells[1, study.ALPHA] += np.pi
     cells[2, study.PHI] += np.pi
     np.testing.assert_allclose(study.correlations(neuron, cells), [1, 1, -1], atol=0.01)
+    cells[0, 1] = 0.0  # of no amplitude
+    assert study.correlations(neuron, cells)[0] == 0
 
 
 def test_the_share_of_turned_draws_is_by_the_angle_alone(neuron):

@@ -1,6 +1,7 @@
 """The study of a neuron whose posterior is known: exact draws are exact, and it is reported."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from browser import browser
 
 import jaxsbi
 from experiments import glm as study
+from experiments import glm_report
 from experiments.__main__ import main
 from experiments.glm_presets import DEVIATIONS
 from experiments.runs import Run
@@ -103,6 +105,20 @@ def test_targets_are_of_the_budget_that_they_were_set_for_and_a_miss_is_told():
     assert [(t.bound, t.met) for t in made] == [(0.60, True), (0.56, False)]
     assert not Target("undefined", float("nan"), 1.0).met
     assert not Target("too small", 0.5, 1.0, at_most=False).met
+
+
+def test_a_miss_is_told_with_the_scores_of_both_classifiers():
+    def outcome(mlp, forest, bound):
+        found = study.Found(
+            "npe", 10_000, 1, np.zeros((2, 10)), C2ST(mlp, forest, 9), 0.0, object()
+        )
+        return SimpleNamespace(found=(found,), targets=(Target("C2ST", max(mlp, forest), bound),))
+
+    assert glm_report._missed(outcome(0.56, 0.59, 0.6)) == []
+    (text,) = glm_report._missed(outcome(0.563, 0.619, 0.6))
+    assert "by the random forest" in text and "npe 0.563 and 0.619 (published 0.678)" in text
+    (text,) = glm_report._missed(outcome(0.63, 0.61, 0.6))
+    assert "by the random forest" not in text and "npe 0.630 and 0.610" in text
 
 
 def test_the_paper_preset_is_what_it_says_of_itself():

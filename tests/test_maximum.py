@@ -85,6 +85,30 @@ def test_a_density_that_rises_where_it_has_no_mass_keeps_its_mode():
     assert posterior.log_prob(jnp.ones(2)) > posterior.log_prob(best)
 
 
+@pytest.mark.parametrize("tail", [0.01, 0.03])
+def test_a_mode_in_the_bulk_outdoes_a_tail_that_is_infinitely_dense_at_a_bound(tail):
+    """q = (1 − ε) N(1, 0.2²) + ε N(0, 3²) in z: over θ, q/p → ∞ at the bounds, of mass ≤ ε."""
+    prior = jaxsbi.box([0.0, 0.0], [1.0, 1.0])
+
+    def log_prob(z, x):
+        parts = norm.logpdf(z, 1.0, 0.2).sum(), norm.logpdf(z, 0.0, 3.0).sum()
+        return jnp.logaddexp(jnp.log1p(-tail) + parts[0], jnp.log(tail) + parts[1])
+
+    def sample(key, x):
+        key, key_tail = jax.random.split(key)
+        noise = jax.random.normal(key, (2,))
+        return jnp.where(jax.random.bernoulli(key_tail, tail), 3 * noise, 1 + 0.2 * noise)
+
+    posterior = known(prior, log_prob, sample, jnp.zeros(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [posterior.map(key=jax.random.key(seed)) for seed in range(5)]
+    for best in found:
+        np.testing.assert_allclose(best, prior.to_theta(jnp.full(2, 1 / (1 - 0.2**2))), atol=5e-3)
+    corner = prior.to_theta(jnp.full(2, -5.0))
+    assert posterior.log_prob(corner) > posterior.log_prob(best)
+
+
 def test_the_mode_of_a_narrow_ridge_is_found():
     """q = N(m, R Rᵀ) in four dimensions, sds from 1 to 10⁻³ along axes that are no coordinates."""
     prior = jaxsbi.gaussian(jnp.zeros(4), sd=jnp.ones(4))

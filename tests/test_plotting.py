@@ -199,6 +199,9 @@ def test_the_reach_of_samples_ends_at_the_priors_bounds():
     inside = (samples >= limits[:, 0]) & (samples <= limits[:, 1])
     assert inside.mean() > 0.998
     assert plotting.reach(samples)[0, 1] > 1.0
+    assert 0.85**8 < plotting.reach(samples, prior, mass=0.7)[0, 1] < 0.3
+    with pytest.raises(ValueError, match="mass must be a number between 0 and 1"):
+        plotting.reach(samples, mass=1.0)
 
 
 def test_a_notebook_shows_a_figure():

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import hodgkin_huxley as study
 from experiments import hodgkin_huxley_reach as reach
+from experiments import hodgkin_huxley_results
 from experiments import hodgkin_huxley_trust as trust
 from experiments.predictions import Refinement
 from jaxsbi.diagnostics import Calibration
@@ -51,7 +52,7 @@ def outcome(x_o=CENTRE, losses=(3.0, 2.0, 2.0), interrupted=False, **changes):
         "learned": study.Learned(*2 * [SimpleNamespace(history=Ledger("npe", (last,)))]),
         "samples": rng.uniform(size=(N, 8)),
         "predicted": features(rng),
-        "best": np.arange(8.0),
+        "best": np.full(8, 0.5),
         "best_predicted": np.tile(CENTRE, (64, 1)),
         "at_bound": (),
         "from_prior": (rng.uniform(size=(N, 8)), features(rng, width=20.0)),
@@ -231,3 +232,16 @@ def test_a_mode_with_another_spike_count_is_explained():
     none[:, 0] = 30
     text = said(best_predicted=another, predicted=none)
     assert "Do not take the mode for this neuron. No posterior sample fires 12 either" in text
+
+
+def test_targets_are_features_held_spikes_of_the_mode_and_coverage():
+    met = hodgkin_huxley_results.targets(outcome())
+    assert [t.met for t in met] == [True, True, True]
+    found = outcome(
+        CENTRE - [0, 100, 0, 0, 0, 0, 0],
+        best_predicted=np.tile(CENTRE + [4, 0, 0, 0, 0, 0, 0], (64, 1)),
+        calibration=calibration(GRID**0.5),
+    )
+    missed = hodgkin_huxley_results.targets(found)
+    assert not any(t.met for t in missed)
+    assert [t.found for t in missed[:2]] == [6, 4.0] and missed[2].found > 0.15

@@ -108,7 +108,7 @@ def triangle(of: Axes) -> tuple[Figure, dict[tuple[int, int], axes.Axes]]:
 def mark_size(axis: axes.Axes) -> float:
     """Points across of a mark in a panel of a triangle: smaller where panels are."""
     inches_wide = axis.get_position().width * axis.figure.get_figwidth()
-    return float(np.clip(5 * inches_wide, 1.3, 4))
+    return float(np.clip(3 * inches_wide, 1.3, 4))
 
 
 def triangle_legend(figure: Figure, handles: list, d: int) -> None:

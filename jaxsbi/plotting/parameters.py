@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-REACH = (0.001, 0.999)
-"""Quantiles of the samples that a range drawn for them reaches."""
+from jaxsbi.arguments import check_real
+
+MASS = 0.998
+"""Share of the samples, the central ones, that a range drawn for them holds."""
 
 
 class Axes(NamedTuple):
@@ -47,21 +49,23 @@ def axes_of(
     return Axes(names, units, limits)
 
 
-def reach(samples: Any, prior: Any = None) -> np.ndarray:
+def reach(samples: Any, prior: Any = None, mass: float = MASS) -> np.ndarray:
     """The range (d, 2) of samples (n, d), no further than the prior's bounds: `limits` to zoom in.
 
-    It leaves out one sample in a thousand on either side.
+    mass: the share of samples that it holds of each θ_i, as many left out on either side.
     """
-    limits = _reach([matrix("samples", samples, None if prior is None else prior.dim)])
+    mass = check_real("mass", mass, 0.0, 1.0)
+    limits = _reach([matrix("samples", samples, None if prior is None else prior.dim)], mass)
     if prior is None:
         return limits
     low, high = map(np.asarray, prior.bounds)
     return np.clip(limits, low[:, None], high[:, None])
 
 
-def _reach(rows: Sequence[np.ndarray]) -> np.ndarray:
+def _reach(rows: Sequence[np.ndarray], mass: float = MASS) -> np.ndarray:
     samples, *others = rows
-    reach = np.concatenate([np.quantile(samples, REACH, axis=0), *others])
+    ends = 0.5 - mass / 2, 0.5 + mass / 2
+    reach = np.concatenate([np.quantile(samples, ends, axis=0), *others])
     low, high = reach.min(0), reach.max(0)
     pad = np.where(high > low, 0.05 * (high - low), 0.5 + 0.05 * np.abs(high))
     return np.stack([low - pad, high + pad], 1)

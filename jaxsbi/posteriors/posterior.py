@@ -129,7 +129,8 @@ class Posterior:
     def map(self, x: Data | None = None, *, key: PRNGKey | None = None) -> Float[Array, "*b d"]:
         """argmax_θ log p(θ | x): (d,), or (b, d). Gradient ascent in z from the best of the starts.
 
-        The search keeps to the range of the draws: beyond it the density was never learned. Where
+        The search keeps to the range of the draws, less the tenth that is least dense in z: beyond
+        it the density was never learned, and at a bound it may be infinite without any mass. Where
         it rises to that range's end and is no lower at the prior's bound behind it, the bound is
         returned, with a warning that names the parameter.
         """
@@ -279,6 +280,7 @@ def _maximum(posterior: Posterior, starts: Array, x: Data) -> tuple[Array, Array
     ends = (prior.to_z(jnp.where(bounded, end, centre)) for end in (low, high))
     bounds = (jnp.where(bounded, z, sign * jnp.inf) for z, sign in zip(ends, (-1, 1), strict=True))
     beyond = partial(log_density, posterior=posterior.uncut)
-    z, (at_low, at_high) = maximise(log_density, starts, tuple(bounds), beyond)
+    of_draws = partial(posterior.log_density, x=x)
+    z, (at_low, at_high) = maximise(log_density, starts, tuple(bounds), beyond, of_draws)
     theta = jnp.where(at_low, low, jnp.where(at_high, high, prior.to_theta(z)))
     return theta, at_low | at_high
