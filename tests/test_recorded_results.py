@@ -80,7 +80,7 @@ def hodgkin_huxley_features(results):
     nats = [results["subsets"][name]["information_nats"] for name in results["subsets"]]
     yield r"([\d.]+), ([\d.]+) and ([\d.]+) nats", nats
     share = results["evolution"]["share_in_the_region_of_95_percent"]
-    yield r"(\d+) % of its neurons", [100 * share]
+    yield r"(\d+) % of its last generation", [100 * share]
 
 
 def stg(results):
