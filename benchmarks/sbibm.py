@@ -174,7 +174,7 @@ def measure(arguments: argparse.Namespace, pool: ProcessPoolExecutor) -> None:
     done = {identity(line) for line in lines_of(arguments.out)}
     scores: dict[Future, dict[str, Any]] = {}
     folder = arguments.out.with_suffix(".samples")
-    for run in runs(arguments):
+    for run in list(runs(arguments)):  # all are checked before the first begins
         wanted = [
             line
             for number in arguments.observations

@@ -14,6 +14,7 @@ from scipy import stats
 from experiments import hodgkin_huxley_reach as reach
 from experiments import modes
 from experiments.hodgkin_huxley_reach import both
+from experiments.one_posterior import GAP
 from experiments.predictions import central, is_held
 from jaxsbi.diagnostics import LEVELS, Calibration, holm
 from simulators import hodgkin_huxley as hh
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 PARAMETER_NAMES = tuple(p.name for p in hh.PARAMETERS)
 FALLING = 0.01  # nats; a loss that fell by less over the last tenth of the epochs has settled
-GAP = 0.05  # of coverage; a smaller one does no harm
 CHANCE = 0.01
 
 

@@ -13,7 +13,7 @@ import jaxsbi
 from experiments.runs import Run
 from jaxsbi.diagnostics import C2ST
 from jaxsbi.posteriors import Posterior
-from jaxsbi.trained import RoundFailed
+from jaxsbi.trained import Diverged
 
 
 def keep_posterior(
@@ -33,7 +33,7 @@ def keep_posterior(
     with run.stage(stage):
         try:
             posterior = infer(out=run.folder / "rounds" / name)
-        except RoundFailed as error:
+        except Diverged as error:
             raise ValueError(
                 f"training for {of}: expected a finite validation loss, came none in any epoch; "
                 "try another --seed or --preset, or look at the recording"

@@ -45,6 +45,10 @@ class RoundFailed(ValueError):
     """A round came to nothing: in a later one the posterior of the round before stands."""
 
 
+class Diverged(RoundFailed):
+    """No epoch of a training had a finite validation loss."""
+
+
 class Spent:
     """Wall time, time to compile and programs compiled, of this process and those before it."""
 
@@ -85,11 +89,11 @@ def finished(
     learning_rate: float,
     interrupt: Interrupt,
 ) -> Trained:
-    """What a training leaves: `conditional` has its best weights; RoundFailed if none has."""
+    """What a training leaves: `conditional` has its best weights. Raises Diverged if none has."""
     if not jnp.isfinite(state.best_loss):
         if interrupt.requested:
             raise KeyboardInterrupt
-        raise RoundFailed(
+        raise Diverged(
             "training diverged: no epoch had a finite validation loss; lower "
             f"training.learning_rate (it is {learning_rate:g}), or look for huge or "
             "strange values in x"

@@ -180,7 +180,7 @@ def train(
     checkpoint: where the state is kept between slices, and from where the training goes on.
 
     Ctrl-C ends the training after the slice under way, with the best weights so far, and is
-    raised where there are none yet. Raises RoundFailed if no epoch has a finite validation loss.
+    raised where there are none yet. Raises Diverged if no epoch has a finite validation loss.
     """
     graphdef, params, constants = nnx.split(conditional, nnx.Param, ...)
     state = start(params, training, course.first_rung)
