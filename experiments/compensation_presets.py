@@ -45,7 +45,7 @@ def _of(preset: str, samples: int, points: int, **more: object) -> Config:
 
 
 PRESETS = {
-    "smoke": _of("smoke", 2, 5, strongest=2, circuits=6, steps=(1.0,)),
+    "smoke": _of("smoke", 2, 5, strongest=2, circuits=4, steps=(1.0,)),
     "laptop": _of("laptop", 100, 20),
     "overnight": _of("overnight", 200, 30, strongest=20, circuits=40),
     "gpu": _of("gpu", 500, 50, strongest=20, circuits=100),

@@ -67,15 +67,15 @@ class Config:
 SEVERAL = jaxsbi.ensemble(jaxsbi.maf(), members=3)
 PRESETS = {
     "smoke": Config(
-        simulations=(128, 64),
+        simulations=(64, 32),
         estimator=jaxsbi.maf(1, (16,)),
         training=jaxsbi.Training(weight_decay=0.1, anneal=2, max_epochs=4),
         asked=0.0,
         likelihood=jaxsbi.maf(1, (16,)),
         fitting=jaxsbi.Training(weight_decay=0.1, anneal=2, max_epochs=4),
-        draws=32,
+        draws=16,
         runs=1,
-        duration=2500.0,
+        duration=2000.0,
         batch=32,
     ),
     "laptop": Config(
