@@ -10,11 +10,11 @@ import numpy as np
 from experiments import report
 from experiments.account import said, what_was_done
 from experiments.conclusion import Telling
+from experiments.overlaid import marginals
 from experiments.runs import Run
 from experiments.targets import as_table, in_results
 from jaxsbi import plotting
-from jaxsbi.plotting.canvas import GREY, INK, PAGE, RED, figure_of, label, line, patch, style
-from jaxsbi.plotting.layouts import legend_above
+from jaxsbi.plotting.canvas import GREY, INK
 from simulators import hodgkin_huxley as hh
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 COLOURS = {7: "#0072B2", 4: "#009E73", 1: "#E69F00"}
 NAMES = [p.name for p in hh.PARAMETERS]
-BINS = 40
 
 
 def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
@@ -30,7 +29,7 @@ def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
     all_of_them = {named(s.features): (COLOURS[s.features], s.draws) for s in outcome.seen}
     whole = outcome.seen[0]
     figures = {
-        "widths": marginals(all_of_them),
+        "widths": marginals(all_of_them, hh.NOMINAL),
         "posterior": plotting.pairs(whole.draws, whole.posterior.prior, truth=hh.NOMINAL),
         "coverage": plotting.coverage(whole.calibration),
         "losses": plotting.losses(whole.posterior.history),
@@ -40,37 +39,13 @@ def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
             "posterior": (GREY, whole.draws),
             "last generation of the genetic algorithm": (INK, outcome.bred.theta),
         }
-        figures["evolution"] = marginals(both)
+        figures["evolution"] = marginals(both, hh.NOMINAL)
     return {kind: plotting.save(figure, folder, kind)[1] for kind, figure in figures.items()}
 
 
 def named(features: int) -> str:
     """7 features, 1 feature."""
     return f"{features} feature{'s' * (features > 1)}"
-
-
-def marginals(groups: dict[str, tuple[str, np.ndarray]]):
-    """p(θ_i) of groups of draws by name, each in its colour; grey ones are filled."""
-    with style():
-        figure = figure_of(PAGE, 3.4, layout="constrained")
-        for i, (axis, of) in enumerate(
-            zip(figure.subplots(2, 4).ravel(), hh.PARAMETERS, strict=True)
-        ):
-            bins = np.linspace(of.low, of.high, BINS)
-            for colour, draws in groups.values():
-                counts, edges = np.histogram(draws[:, i], bins, density=True)
-                axis.stairs(counts, edges, color=colour, fill=colour == GREY, lw=1.1)
-            axis.axvline(of.nominal, color=RED, lw=1.0)
-            axis.set_xlabel(label(of.name, of.unit))
-            axis.set(yticks=[], ylim=(0, None), xlim=(of.low, of.high))
-            axis.spines["left"].set_visible(False)
-            axis.locator_params(axis="x", nbins=4)
-        handles = [
-            (patch if colour == GREY else line)(colour, name)
-            for name, (colour, _) in groups.items()
-        ]
-        legend_above(figure, [*handles, line(RED, "truth")])
-    return figure
 
 
 def results(outcome: Outcome) -> dict[str, Any]:

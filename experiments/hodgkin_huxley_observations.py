@@ -75,8 +75,7 @@ def observe(key: jax.Array, options: Options) -> list[Observation]:
     if options.cell is not None:
         return [recorded(recordings.load(options.cell, options.sweep, options.soma_area))]
     if options.all_cells:
-        names = [o.name for o in recordings.read_features()]
-        return [_synthetic(key), *(known_cell(name, options.data) for name in names)]
+        return [_synthetic(key), *recorded_cells(options.data)]
     return [_synthetic(key), known_cell(DEFAULT_CELL, options.data)]
 
 
@@ -97,6 +96,11 @@ def recorded(recording: recordings.Recording) -> Observation:
     x_o, protocol = recordings.observe(recording)
     name = re.sub(r"[^\w-]+", "_", recording.cell)[:60]  # it names files
     return Observation(f"cell_{name}", recording.name, x_o, protocol, voltage=recording.voltage)
+
+
+def recorded_cells(data: Path | None) -> list[Observation]:
+    """All of the paper's cells whose recordings were published with it."""
+    return [known_cell(o.name, data) for o in recordings.read_features()]
 
 
 def known_cell(name: str, data: Path | None) -> Observation:

@@ -179,6 +179,22 @@ ALL = (
         },
     ),
     Study(
+        "hodgkin_huxley_cells",
+        "4",
+        "Six recorded cells by one density, the current that each was given being data.",
+        {
+            "smoke": Cost("400"),
+            "laptop": Cost("60,000"),
+            "gpu": Cost("2,000,000", AIM),
+        },
+        {
+            "--data": {
+                "metavar": "DIR",
+                "help": "folder of recordings (default: JAXSBI_DATA), drawn beside simulations",
+            },
+        },
+    ),
+    Study(
         "stg",
         "5",
         "31 conductances of the crab's pyloric circuit from a recorded rhythm (fig. 5).",

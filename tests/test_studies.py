@@ -45,6 +45,8 @@ def test_budgets_are_those_of_the_configurations():
             return config.rounds * config.simulations
         if name == "hodgkin_huxley":
             return config.simulations + config.cell_simulations + sum(config.refinement)
+        if name == "hodgkin_huxley_cells":
+            return 2 * config.simulations
         if name in ("stg", "compensation"):
             return sum(config.simulations)
         return config.simulations

@@ -1,0 +1,230 @@
+"""The figures, the numbers and the page of the study of all recorded cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from experiments import report
+from experiments.account import said, what_was_done
+from experiments.conclusion import Telling
+from experiments.overlaid import marginals
+from experiments.predictions import central
+from experiments.runs import Run
+from experiments.targets import as_table, in_results
+from jaxsbi import plotting
+from jaxsbi.diagnostics import LEVELS
+from jaxsbi.plotting.canvas import BLUE, PAGE, RED, figure_of, label, line, style
+from jaxsbi.plotting.densities import thin
+from jaxsbi.plotting.layouts import legend_above
+from simulators import hodgkin_huxley as hh
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from experiments.hodgkin_huxley_cells import Found, Outcome
+
+COLOURS = ("#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#222222")
+NAMES = [p.name for p in hh.PARAMETERS]
+MILLISECOND = 1e-3
+
+
+def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
+    """All figures as SVG and PNG; the path of each SVG by its kind."""
+    groups = {
+        number(each): (colour, each.draws)
+        for each, colour in zip(outcome.found, COLOURS, strict=True)
+    }
+    figures = {
+        "marginals": marginals(groups),
+        "features": features(outcome.found),
+        "traces": traces(outcome.found),
+        "coverage": plotting.coverage(outcome.calibration),
+        "losses": plotting.losses(outcome.posterior.history),
+    }
+    return {kind: plotting.save(figure, folder, kind)[1] for kind, figure in figures.items()}
+
+
+def number(found: Found) -> str:
+    """The cell's number in the database it is from."""
+    return found.cell.name.removeprefix("cell_")
+
+
+def features(found: Sequence[Found]) -> Figure:
+    """Central 95 % and median of each feature of re-simulated draws of each cell, and its own."""
+    with style():
+        figure = figure_of(PAGE, 3.2, layout="constrained")
+        axes = figure.subplots(2, 4, sharex=True).ravel()
+        at = np.arange(len(found))
+        for i, (axis, of) in enumerate(zip(axes, hh.FEATURES, strict=False)):
+            low, high = np.transpose([central(each.predicted)[:, i] for each in found])
+            axis.vlines(at, low, high, color=BLUE, lw=4, alpha=0.4)
+            middle = [np.nanmedian(each.predicted[:, i]) for each in found]
+            axis.plot(at, middle, "_", color=BLUE, ms=7)
+            axis.plot(at, [each.cell.x_o[i] for each in found], "o", color=RED, ms=2.5)
+            axis.set_title(label(of.name, of.unit), loc="left", fontsize=7)
+            axis.set(xlim=(-0.6, len(found) - 0.4))
+            axis.set_xticks(at, [number(each)[:3] for each in found], fontsize=6)
+        for axis in axes[len(hh.FEATURES) :]:
+            axis.set_visible(False)
+        figure.supxlabel("first digits of the cell's number", fontsize=8)
+        handles = [line(BLUE, "simulated draws, central 95 % and median", 4.0),
+                   line(RED, "recorded", 1.0, "o", "")]  # fmt: skip
+        legend_above(figure, handles)
+    return figure
+
+
+def traces(found: Sequence[Found]) -> Figure:
+    """V(t) of each cell where its recording is at hand, and of one draw beside it."""
+    with style():
+        figure = figure_of(PAGE, 0.4 + 0.95 * len(found), layout="constrained")
+        axes = figure.subplots(len(found), 2, sharex=True, sharey=True, squeeze=False)
+        for i, (each, (left, right)) in enumerate(zip(found, axes, strict=True)):
+            protocol = each.cell.protocol
+            if each.cell.voltage is not None:
+                left.plot(*thin(protocol.time, each.cell.voltage), color=RED, lw=0.6)
+            voltage = hh.trace(jax.random.key(i), each.draws[0], protocol).voltage
+            right.plot(*thin(protocol.time, np.asarray(voltage)), color=BLUE, lw=0.6)
+            left.set_title(number(each), loc="left", pad=2)
+            left.set_ylabel("V [mV]")
+        axes[0, 0].set_title(f"{number(found[0])}: recorded", loc="left", color=RED, pad=2)
+        axes[0, 1].set_title("one draw", loc="left", color=BLUE, pad=2)
+        for axis in axes[-1]:
+            axis.set_xlabel("time [ms]")
+    return figure
+
+
+def results(outcome: Outcome) -> dict[str, Any]:
+    """What results.json says."""
+    reached = outcome.calibration.coverage(LEVELS)
+    last = outcome.posterior.history[-1]
+    return {
+        "targets": in_results(outcome.targets),
+        "cells": {number(each): _of_cell(each) for each in outcome.found},
+        "features_held": sum(int(each.held.sum()) for each in outcome.found),
+        "features": len(outcome.found) * len(hh.FEATURES),
+        "energy_score": outcome.scores._asdict(),
+        "milliseconds_for_a_cell": float(np.median(_milliseconds(outcome))),
+        "coverage": dict(zip(map(str, LEVELS), reached, strict=True)),
+        "calibration": outcome.calibration.verdict,
+        "simulations": last.drawn,
+        "epochs": last.epochs,
+        "interrupted": last.interrupted,
+    }
+
+
+def _of_cell(found: Found) -> dict[str, Any]:
+    names = [f.name for f in hh.FEATURES]
+    low, high = central(found.predicted)
+    return {
+        "x_o": dict(zip(names, np.asarray(found.cell.x_o), strict=True)),
+        "low_95": dict(zip(names, low, strict=True)),
+        "high_95": dict(zip(names, high, strict=True)),
+        "held": dict(zip(names, map(bool, found.held), strict=True)),
+        "share_with_as_many_spikes": _as_often(found),
+        "posterior": {
+            name: {"mean": mean, "sd": sd}
+            for name, mean, sd in zip(
+                NAMES, found.draws.mean(axis=0), found.draws.std(axis=0), strict=True
+            )
+        },
+    }
+
+
+def _as_often(found: Found) -> float:
+    """Share of draws that fire as many spikes as the cell."""
+    return float(np.mean(found.predicted[:, 0] == float(found.cell.x_o[0])))
+
+
+def _milliseconds(outcome: Outcome) -> list[float]:
+    return [each.seconds / MILLISECOND for each in outcome.found]
+
+
+def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) -> Path:
+    """report.html: what was asked, the figures, the numbers, how far to trust them."""
+    settings, config, found = study.settings, outcome.config, results(outcome)
+    alone, amortised = outcome.scores
+    cells = report.Table(
+        ("cell", "spikes", "draws that fire as many", "features held", "not held"),
+        [
+            (
+                number(each), int(each.cell.x_o[0]), f"{100 * _as_often(each):.0f} %",
+                f"{each.held.sum()} of {len(hh.FEATURES)}",
+                ", ".join(f.name for f, held in zip(hh.FEATURES, each.held, strict=True)
+                          if not held) or "–",
+            )
+            for each in outcome.found
+        ],
+        "Each cell: its spikes, and what draws do that are simulated under its current. A feature "
+        "is held by the central 95 % of theirs.",
+    )  # fmt: skip
+    sections = [
+        report.Section(
+            "What the density says of each cell",
+            [f"{config.simulations:,} simulations of the prior, each under a step of its own, "
+             "taught the density of the eight parameters given seven features, the current and "
+             "the voltage at the start. It answers for a cell, with "
+             f"{config.draws:,} draws, in {found['milliseconds_for_a_cell']:.0f} ms. "
+             f"{found['features_held']} of {found['features']} features are held.",
+             f"For cell {outcome.alone.removeprefix('cell_')} a density was learned from as many "
+             "simulations under its own current alone: the energy score of its predictions is "
+             f"{alone:.3f} prior standard deviations, that of the density of all currents "
+             f"{amortised:.3f}. Less is nearer."],
+            [
+                report.Figure(figures["features"], "Features of draws, simulated anew under each "
+                              "cell's current, and of the cells."),
+                report.Figure(figures["traces"], "Recorded voltages, where they are at hand, and "
+                              "one draw for each, with its own noise."),
+                report.Figure(figures["marginals"], "Posterior of each parameter over its prior "
+                              "range, for each cell."),
+            ],
+            [cells],
+            [as_table(outcome.targets)],
+        ),
+        report.Section(
+            "How far to trust it",
+            ["Calibration, over neurons and currents as they were drawn to learn from: "
+             f"{outcome.calibration.verdict}."],
+            [
+                report.Figure(figures["coverage"], "Share of true parameters inside the region of "
+                              "each credibility; grey: what an exact posterior stays within in "
+                              "95 % of such checks, at each level by itself."),
+                report.Figure(figures["losses"], "Loss by epoch [nats]."),
+            ],
+        ),
+        what_was_done(
+            study, command,
+            [("density", said(settings["config"]["estimator"])),
+             ("its training", said(settings["config"]["training"]))],
+            [("all cells", outcome.posterior, config.training.max_epochs)],
+        ),
+    ]  # fmt: skip
+    return report.write(
+        study.folder / "report.html",
+        "One density for every recorded cell",
+        ["Which Hodgkin–Huxley neurons fire like each of six cells of mouse cortex, if the current "
+         "that a cell was given is part of the data?",
+         f"Preset {settings['preset']}, seed {settings['seed']}."],
+        sections,
+        footer="Gonçalves et al. 2020, eLife 9:e56261, figure 4, supplements.",
+        names=NAMES,
+    )  # fmt: skip
+
+
+def summarise(outcome: Outcome) -> None:
+    """The result in a few lines on the terminal."""
+    for each in outcome.found:
+        print(
+            f"  {each.cell.title}: {each.held.sum()} of {len(hh.FEATURES)} features held, "
+            f"{100 * _as_often(each):.0f} % of draws fire as often"
+        )
+    print(f"  energy score, alone and amortised: {outcome.scores.alone:.3f}, "
+          f"{outcome.scores.amortised:.3f}")  # fmt: skip
+    print(f"  {outcome.calibration.verdict}")
+
+
+TELLING = Telling(draw, results, write, summarise)
