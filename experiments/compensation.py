@@ -29,13 +29,14 @@ from experiments.compensation_changes import (
     Change,
     Gain,
     change_pairs,
+    example,
     gain,
 )
 from experiments.compensation_presets import PRESETS, Config
 from experiments.conclusion import conclude
 from experiments.keeping import keep_arrays
 from experiments.runs import Run
-from experiments.stg_circuits import Circuits
+from experiments.stg_circuits import Circuits, Voltages, record
 from experiments.stg_rhythms import observe
 from experiments.targets import Target
 from jaxsbi.analysis import Correlations, Slice, condition
@@ -61,7 +62,8 @@ class Learned(NamedTuple):
 
 class Outcome(NamedTuple):
     """All that was found. over_alone, over_opposed: what compensated circuits have of the rhythm
-    more than those of the other arms; slices: of the strongest pairs, in one circuit."""
+    more than those of the other arms; slices: of the strongest pairs, in one circuit; voltages: of
+    one circuit, unchanged and in every arm."""
 
     config: Config
     learned: Learned
@@ -72,6 +74,7 @@ class Outcome(NamedTuple):
     over_opposed: Gain
     slices: tuple[Slice, ...]
     circuit: np.ndarray
+    voltages: Voltages
     targets: tuple[Target, ...]
 
 
@@ -102,9 +105,12 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     over = gain(change, ALONE), gain(change, OPPOSED)
     circuit = circuits.theta[np.argmax(circuits.pyloric)]
     slices = cut(study, posterior, circuit, change.pairs[:SLICES])
+    shown = example(circuits, change, config.steps)
+    voltages = record(keys[6], study, shown, config.inference.protocol)
     outcome = Outcome(
-        config, learned, marginal, conditional, change, *over, slices, circuit, judge(*over)
-    )
+        config, learned, marginal, conditional, change, *over, slices, circuit, voltages,
+        judge(*over),
+    )  # fmt: skip
     return conclude(study, command(preset, seed, out, options), outcome,
                     compensation_report.TELLING)  # fmt: skip
 

@@ -7,6 +7,7 @@ lose the rhythm by noise alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -112,6 +113,21 @@ def moved(theta: np.ndarray, i: int, j: int, slope: float, step: float) -> np.nd
     return rows
 
 
+def changed(
+    theta: np.ndarray, i: int, j: int, slope: float, steps: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Circuits θ (n, 31) `moved` by all steps (n, steps, arms, 31), and which of them stay within
+    the prior by all (n,)."""
+    rows = np.stack([moved(theta, i, j, slope, step) for step in steps], axis=1)
+    return rows, np.all((rows >= LOW) & (rows <= HIGH), axis=(1, 2, 3))
+
+
+def changeable(circuits: Circuits) -> np.ndarray:
+    """θ (n, 31) of the pyloric circuits; where none is, as of a run that is meant to be small, of
+    all."""
+    return circuits.theta[circuits.pyloric | ~circuits.pyloric.any()]
+
+
 def change_pairs(
     key: jax.Array,
     study: Run,
@@ -120,11 +136,8 @@ def change_pairs(
     matrix: np.ndarray,
     config: Config,
 ) -> Change:
-    """Pyloric draws, changed in the pairs that `matrix` (31, 31) correlates most, simulated.
-
-    Where no draw is pyloric, as of a run that is meant to be small, all are taken.
-    """
-    pyloric = circuits.theta[circuits.pyloric | ~circuits.pyloric.any()]
+    """Pyloric draws, changed in the pairs that `matrix` (31, 31) correlates most, simulated."""
+    pyloric = changeable(circuits)
 
     def order() -> dict[str, np.ndarray]:
         found = strongest(matrix, config.strongest)
@@ -138,13 +151,10 @@ def change_pairs(
         used = np.zeros((len(pairs), config.circuits), bool)
         thetas, own = [], []
         for p, (i, j) in enumerate(pairs):
-            changed = np.stack(
-                [moved(pyloric, i, j, slope[p], step) for step in config.steps], axis=1
-            )
-            inside = np.all((changed >= LOW) & (changed <= HIGH), axis=(1, 2, 3))
+            rows, inside = changed(pyloric, i, j, slope[p], config.steps)
             taken = np.flatnonzero(inside)[: config.circuits]
             used[p, : len(taken)] = True
-            thetas.append(changed[taken])
+            thetas.append(rows[taken])
             own.append(pyloric[taken])
         found = np.zeros((*used.shape, len(config.steps), ARMS), bool)
         unchanged = np.zeros(used.shape, bool)
@@ -157,6 +167,21 @@ def change_pairs(
 
     ran = keep_arrays(study, "change pairs", "arms", run_changed)
     return Change(pairs, matrix[pairs[:, 0], pairs[:, 1]], slope, **ran)
+
+
+def example(circuits: Circuits, change: Change, steps: Sequence[float]) -> dict[str, np.ndarray]:
+    """θ (31,) of the first circuit that was changed in the first pair, as it is and in every arm by
+    the longest step; only as it is where none was changed."""
+    theta = changeable(circuits)
+    pairs = np.flatnonzero(change.used.any(axis=1))
+    if not len(pairs):
+        return {"the circuit": theta[0]}
+    (i, j), slope = change.pairs[pairs[0]], change.slope[pairs[0]]
+    rows, inside = changed(theta, i, j, slope, steps)
+    first = np.argmax(inside)
+    names = PARAMETERS[i].name, PARAMETERS[j].name
+    arms = f"compensated by {names[1]}", f"{names[0]} changed alone", f"opposed by {names[1]}"
+    return {"the circuit": theta[first]} | dict(zip(arms, rows[first, -1], strict=True))
 
 
 def gain(change: Change, other: int) -> Gain:

@@ -12,10 +12,11 @@ from experiments.account import said, what_was_done
 from experiments.conclusion import Telling
 from experiments.runs import Run
 from experiments.shares import Share
+from experiments.stg_drawings import rhythms
 from experiments.targets import as_table, in_results
 from jaxsbi import plotting
 from jaxsbi.plotting.canvas import BLUE, GREY, INK, PAGE, RED, figure_of, label, line, style
-from jaxsbi.plotting.layouts import legend_above
+from jaxsbi.plotting.layouts import MANY, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from experiments.compensation import Outcome
     from experiments.compensation_changes import Gain
 
+RESOLUTION = 50
 ARMS, UNCHANGED = ("compensated", "one alone", "opposed"), "unchanged"
 LOOKS = ((BLUE, "o"), ("#777777", "s"), (RED, "^"))
 
@@ -31,10 +33,22 @@ def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
     """All figures as SVG and PNG; the path of each SVG by its kind."""
     figures = {
         "correlations": plotting.correlations(outcome.marginal, outcome.conditional),
+        "conditionals": conditionals(outcome),
         "slices": slices(outcome),
         "changes": changes(outcome),
+        "rhythms": rhythms(outcome.voltages),
     }
     return {kind: plotting.save(figure, folder, kind)[1] for kind, figure in figures.items()}
+
+
+def conditionals(outcome: Outcome) -> Figure:
+    """Conditionals of the parameters of the strongest pairs, in one circuit."""
+    posterior, circuits = outcome.learned.posterior, outcome.learned.circuits
+    found = dict.fromkeys(int(i) for pair in outcome.change.pairs for i in pair)
+    free = [posterior.prior.names[i] for i in sorted(list(found)[:MANY])]
+    return plotting.conditional_pairs(
+        posterior, outcome.circuit, free=free, samples=circuits.theta, resolution=RESOLUTION
+    )
 
 
 def slices(outcome: Outcome) -> Figure:
@@ -178,6 +192,9 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
             [
                 report.Figure(figures["correlations"], "Correlations of posterior draws, and of "
                               "two parameters given all others."),
+                report.Figure(figures["conditionals"], "One circuit, the parameters of the most "
+                              "correlated pairs: density of one, and regions that hold 50, 80 and "
+                              "95 % of two, all others held; grey: marginals."),
                 report.Figure(figures["slices"], "Density of two parameters, all others those of "
                               "one pyloric circuit, for the most correlated pairs."),
             ],
@@ -187,7 +204,10 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
             _of_changes(outcome),
             [report.Figure(figures["changes"], "Left: runs that stayed pyloric, by how far the "
                            "first of a pair was moved, with 95 % intervals. Right: what "
-                           "compensation gained in each pair, over each of the other arms.")],
+                           "compensation gained in each pair, over each of the other arms."),
+             report.Figure(figures["rhythms"], "Voltages of a circuit: the first that was changed "
+                           "in the most correlated pair, as it is and by the longest step, one run "
+                           "of each.")],
             [pairs],
             [as_table(outcome.targets)],
         ),

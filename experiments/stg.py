@@ -33,6 +33,7 @@ from experiments.stg_circuits import (
     find_pair,
     record,
     run_all,
+    stations,
     travel,
 )
 from experiments.stg_presets import PRESETS, Config
@@ -98,7 +99,7 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     scale = np.asarray(learned.search.moments.scale)
     pair = find_pair(circuits, np.asarray(rhythm.x_o), scale)
     ways = travel(keys[3], study, learned.posterior, circuits, pair, config)
-    voltages = record(keys[4], study, ways, config.protocol)
+    voltages = record(keys[4], study, stations(ways), config.protocol)
     outcome = Outcome(
         config, rhythm, learned, circuits, ways, voltages,
         by_round(study, rhythm, learned.search),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -188,15 +189,10 @@ SHOWN, EVERY = (1000.0, 4000.0), 8
 """The part of a run that is shown [ms], and of how many samples one."""
 
 
-def record(key: jax.Array, study: Run, ways: Ways, protocol: stg.Protocol) -> Voltages:
-    """One run of both ends of the path, of its middle, and of the end of the path across it."""
-    path, orthogonal = ways.path.theta, ways.orthogonal.theta
-    thetas = {
-        "first circuit": path[0],
-        "half way along the path": path[len(path) // 2],
-        "second circuit": path[-1],
-        "end of the path across it": orthogonal[-1],
-    }
+def record(
+    key: jax.Array, study: Run, thetas: Mapping[str, np.ndarray], protocol: stg.Protocol
+) -> Voltages:
+    """One run of each circuit θ (31,) by its name."""
     shown = stg.Protocol(duration=min(SHOWN[1], protocol.duration))
 
     def run() -> dict[str, np.ndarray]:
@@ -208,3 +204,14 @@ def record(key: jax.Array, study: Run, ways: Ways, protocol: stg.Protocol) -> Vo
         return {"time": shown.time[kept], "voltage": voltage[:, :, kept]}
 
     return Voltages(tuple(thetas), **keep_arrays(study, "record voltages", "voltages", run))
+
+
+def stations(ways: Ways) -> dict[str, np.ndarray]:
+    """θ (31,) at both ends of the path, in its middle, and at the end of the path across it."""
+    path, orthogonal = ways.path.theta, ways.orthogonal.theta
+    return {
+        "first circuit": path[0],
+        "half way along the path": path[len(path) // 2],
+        "second circuit": path[-1],
+        "end of the path across it": orthogonal[-1],
+    }

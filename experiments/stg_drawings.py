@@ -21,11 +21,14 @@ AVERAGED = 5  # neighbouring points
 
 
 def rhythms(voltages: Voltages) -> Figure:
-    """V(t) of the three neurons of each circuit, one circuit a panel, on one scale."""
-    shift = 1.2 * max(1.0, np.ptp(voltages.voltage))
+    """V(t) of the three neurons of each of up to four circuits, one a panel, on one scale."""
+    shift, rows = 1.2 * max(1.0, np.ptp(voltages.voltage)), -(-len(voltages.names) // 2)
     with style():
-        figure = figure_of(PAGE, 3.9, layout="constrained")
-        panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+        figure = figure_of(PAGE, 1.95 * rows, layout="constrained")
+        panels = figure.subplots(rows, 2, sharex=True, sharey=True).ravel()
+        for panel in panels[len(voltages.names) :]:
+            panel.remove()
+        panels = panels[: len(voltages.names)]
         for axis, name, circuit in zip(panels, voltages.names, voltages.voltage, strict=True):
             for i, (neuron, voltage) in enumerate(zip(stg.NEURONS, circuit, strict=True)):
                 axis.plot(voltages.time / 1000, voltage - i * shift, color=INK, lw=0.4)
@@ -41,7 +44,7 @@ def rhythms(voltages: Voltages) -> Figure:
         panels[0].plot([end, end], [bottom, bottom + 50], color=RED, lw=1.2, clip_on=False)
         panels[0].annotate("50 mV", (end, bottom + 25), (3, 0), textcoords="offset points",
                            va="center", fontsize=6.5, annotation_clip=False)  # fmt: skip
-        for axis in panels[2:]:
+        for axis in panels[-2:]:
             axis.set_xlabel("time [s]")
     return figure
 

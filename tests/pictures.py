@@ -58,9 +58,9 @@ class Bent:
         return jnp.asarray(samples(self.prior.dim, n))
 
 
-def conditional(d):
+def conditional(d, free=None):
     theta = np.mean(prior_of(d).bounds, axis=0)
-    return plotting.conditional_pairs(Bent(d), theta, samples=samples(d), resolution=30)
+    return plotting.conditional_pairs(Bent(d), theta, free=free, samples=samples(d), resolution=30)
 
 
 def calibration(d, n=500, power=None):

@@ -55,7 +55,7 @@ def told(out):
     """The results of a study of compensations, and its matrix."""
     results = json.loads((out / "results.json").read_text())
     page = (out / "report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 3
+    assert page.count("data:image/svg+xml;base64,") == 5
     assert len(results["pairs"]) == compensation.PRESETS["smoke"].strongest
     with np.load(out / "conditional_correlation.npz") as found:
         return found["rho"]

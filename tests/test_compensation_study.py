@@ -5,6 +5,7 @@ import pytest
 
 from experiments import compensation, compensation_report
 from experiments import compensation_changes as study
+from experiments.stg_circuits import Circuits
 
 RNG = np.random.default_rng(0)
 MIDDLE = (study.LOW + study.HIGH) / 2
@@ -59,6 +60,20 @@ def change(pyloric, used=None, unchanged=None):
     return study.Change(pairs, 0.3 * ones, 0.5 * ones, pyloric, unchanged, used)
 
 
+def test_the_example_is_a_circuit_that_was_changed_by_the_longest_step():
+    """At the end of its range, a conductance cannot follow any way: that circuit is passed over."""
+    theta = np.tile(MIDDLE + 0.1 * study.SD, (3, 1))
+    theta[0, 1] = study.HIGH[1]
+    pyloric = np.array([True, False, True])
+    circuits = Circuits(theta, np.zeros((3, 18)), pyloric)
+    rows, inside = study.changed(theta, 0, 1, 0.5, (0.5, 1.0))
+    assert inside.tolist() == [False, True, True]
+    shown = list(study.example(circuits, change(np.ones((1, 2, 2, 3))), (0.5, 1.0)).values())
+    np.testing.assert_array_equal(shown, [theta[2], *rows[2, -1]])
+    none = change(np.ones((1, 2, 2, 3)), used=np.zeros((1, 2), bool))
+    assert list(study.example(circuits, none, (0.5, 1.0))) == ["the circuit"]
+
+
 def test_what_is_gained_is_that_of_circuits_that_were_changed():
     always = np.zeros((1, 30, 2, 3), bool)
     always[..., study.COMPENSATED] = True
@@ -102,7 +117,7 @@ def test_every_arm_is_told():
 def outcome_of(pyloric):
     found = change(pyloric)
     over = study.gain(found, study.ALONE), study.gain(found, study.OPPOSED)
-    return compensation.Outcome(None, None, None, None, found, *over, (), None, ())
+    return compensation.Outcome(None, None, None, None, found, *over, (), None, None, ())
 
 
 def test_flags_are_those_of_one_arm_one_step_and_one_pair():

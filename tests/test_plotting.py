@@ -147,6 +147,20 @@ def test_slices_are_drawn_where_the_density_is():
     assert edge.max() < inside and np.ptp(edge) < 0.5  # a contour of the density
 
 
+def test_slices_of_chosen_parameters_are_those_of_a_figure_of_all():
+    whole = pictures.conditional(3)
+    some = pictures.conditional(3, free=[pictures.prior_of(3).names[i] for i in (0, 2)])
+    shown = {0: 0, 1: 2, 2: 5}  # (0, 0), (0, 2), (2, 2) of the panels on and above the diagonal
+    for few, many in shown.items():
+        found, expected = some.axes[few], whole.axes[many]
+        assert found.get_xlim() == expected.get_xlim()
+        first = (each.lines[0].get_xydata() for each in (found, expected))  # not of random draws
+        np.testing.assert_allclose(*first)
+        for one, other in zip(found.collections, expected.collections, strict=True):
+            paths = (each.get_paths()[-1].vertices for each in (one, other))
+            np.testing.assert_allclose(*paths)
+
+
 def test_saved_figures_are_a_png_and_a_well_formed_svg(tmp_path):
     found = pictures.calibration(2)
     bitmap, vector = plotting.save(plotting.coverage(found), tmp_path / "figures", "coverage")
@@ -241,6 +255,7 @@ PAIR = Correlations(("a", "b"), np.eye(2), np.eye(2), 9)
         (lambda: plotting.pairs(TWO, truth=[1.0]), "truth: "),
         (lambda: plotting.pairs(TWO, units=["mV"]), "units: "),
         (lambda: plotting.pairs(TWO, paths={"ridge": np.ones(2)}), "ridge: "),
+        (lambda: pictures.conditional(2, free=["g_x"]), "free must name different parameters"),
         (lambda: plotting.correlations(THREE, PAIR), "conditional.names: expected 3"),
         (lambda: plotting.paths({"a": TWO}), "found: expected paths"),
         (lambda: plotting.predictive(np.zeros(2), np.zeros((5, 3))), "simulated: "),

@@ -24,6 +24,11 @@ class Axes(NamedTuple):
     def dim(self) -> int:
         return len(self.names)
 
+    def at(self, places: Sequence[int]) -> Axes:
+        """Those of some of them, in that order."""
+        names, units = ([values[i] for i in places] for values in self[:2])
+        return Axes(names, units, self.limits[list(places)])
+
 
 def axes_of(
     prior: Any,

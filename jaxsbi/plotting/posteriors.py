@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxsbi.analysis import condition
+from jaxsbi.analysis.densities import indices
 from jaxsbi.plotting import panels
 from jaxsbi.plotting.canvas import BLUE, label, line, patch, style
 from jaxsbi.plotting.densities import edged
@@ -79,6 +80,7 @@ def conditional_pairs(
     posterior: Any,
     theta,
     *,
+    free: Sequence[str] | None = None,
     samples=None,
     resolution: int = 50,
     limits=None,
@@ -87,6 +89,7 @@ def conditional_pairs(
     """p(θ_i | all other θ) on the diagonal, the regions of p(θ_i, θ_j | all other θ) above it.
 
     theta: (d,), the values at which the others are held, such as a posterior draw; marked.
+    free: the parameters that are drawn, by name, in that order; all of them by default.
     samples: (n, d), posterior draws, whose marginals are drawn in grey on the diagonal.
     resolution, limits: cells of a slice along each parameter within (d, 2), by default the prior's
         range.
@@ -95,12 +98,14 @@ def conditional_pairs(
     theta = matrix("theta", np.reshape(theta, (1, -1)), prior.dim)
     samples = None if samples is None else matrix("samples", samples, prior.dim)
     drawn = np.asarray(prior.sample(jax.random.key(0), PRIOR_DRAWS), float)
-    of = axes_of(prior, None, None, limits, drawn, theta)
+    every = axes_of(prior, None, None, limits, drawn, theta)
+    at = list(range(every.dim) if free is None else indices("free", free, prior))
+    of, held = every.at(at), {"held at": theta[0, at]}
     many = of.dim > MANY
 
-    def cut(*free: int):
-        given = condition(posterior, theta[0], free=[of.names[i] for i in free], x=x)
-        return given.grid(resolution, limits=tuple(of.limits.T))
+    def cut(*places: int):
+        given = condition(posterior, theta[0], free=[of.names[i] for i in places], x=x)
+        return given.grid(resolution, limits=tuple(every.limits.T))
 
     with style():
         figure, axes = triangle(of)
@@ -109,17 +114,17 @@ def conditional_pairs(
                 found = cut(i)
                 peak = panels.curve(axis, found.axes[0], found.density, of.limits[i])
                 if samples is not None:
-                    grey = panels.marginal(axis, samples[:, i], of.limits[i], PRIOR, fill=None)
+                    grey = panels.marginal(axis, samples[:, at[i]], of.limits[i], PRIOR, fill=None)
                     peak = max(peak, grey)
                 axis.set_ylim(0, 1.08 * peak)
-                panels.mark_lines(axis, {"θ": theta[0]}, i, 0.5 if many else 0.9)
+                panels.mark_lines(axis, held, i, 0.5 if many else 0.9)
             else:
                 found = cut(j, i)
                 within = of.limits[j], of.limits[i]
                 panels.surface(axis, *edged(*found.axes, found.density.T, *within), *within, many)
-                panels.mark_points(axis, {"θ": theta[0]}, (j, i), mark_size(axis))
+                panels.mark_points(axis, held, (j, i), mark_size(axis))
         handles = panels.region_handles() if of.dim > 1 else []
-        handles += panels.mark_handles({"held at": theta[0]}, lines_only=of.dim == 1)
+        handles += panels.mark_handles(held, lines_only=of.dim == 1)
         handles += [line(BLUE, "conditional")]
         handles += [] if samples is None else [line(PRIOR, "marginal")]
         triangle_legend(figure, handles, of.dim)
