@@ -19,6 +19,7 @@ from experiments.predictions import central
 from experiments.runs import Run
 from experiments.targets import as_table
 from jaxsbi import plotting
+from jaxsbi.diagnostics.significance import CHANCE
 from jaxsbi.posteriors import Posterior
 from simulators import hodgkin_huxley as hh
 
@@ -51,7 +52,7 @@ def _draw_one(folder: Path, outcome: Outcome) -> dict[str, Path]:
             observed_label="truth" if observation.truth is not None else "recorded",
         ),
         "predictive": plotting.predictive(observation.x_o, outcome.predicted, hh.FEATURES),
-        "ranks": plotting.ecdf(calibration, level=trust.CHANCE),
+        "ranks": plotting.ecdf(calibration, level=CHANCE),
         "coverage": plotting.coverage(calibration),
         "losses": plotting.losses(history),
     }

@@ -17,6 +17,7 @@ from experiments.hodgkin_huxley_reach import both
 from experiments.one_posterior import GAP
 from experiments.predictions import central, is_held
 from jaxsbi.diagnostics import LEVELS, Calibration, holm
+from jaxsbi.diagnostics.significance import CHANCE
 from simulators import hodgkin_huxley as hh
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PARAMETER_NAMES = tuple(p.name for p in hh.PARAMETERS)
 FALLING = 0.01  # nats; a loss that fell by less over the last tenth of the epochs has settled
-CHANCE = 0.01
 
 
 def sentences(outcome: Outcome) -> list[str]:

@@ -164,23 +164,26 @@ def _all_rounds(
             checkpoints = None if keep is None else partial(keep.training, r, history, drawn)
             found = learn(key_learn, settings, collected.buffer, learned, drawn, checkpoints)
             if found.posterior.history[-1].interrupted:
-                if learned is None:
-                    return found.posterior, False
-                raise KeyboardInterrupt
+                return (found.posterior, False) if learned is None else _end(learned, reporter)
             learned, history = found, found.posterior.history
             reporter.row(history[-1].cells(len(history)))
         except KeyboardInterrupt:
             if learned is None:
                 raise
-            finished = len(learned.posterior.history)
-            reporter.update("round", 1.0, f"interrupted: the posterior of round {finished} is kept")
-            return learned.posterior, False
+            return _end(learned, reporter)
         except RoundFailed as error:
             if learned is None:
                 raise
             _warn_of_the_end(learned, str(error))
             break
     return learned.posterior, True
+
+
+def _end(last: Learned, reporter: Reporter) -> tuple[Posterior, bool]:
+    """After Ctrl-C: the last finished round's posterior, which is not the last word."""
+    finished = len(last.posterior.history)
+    reporter.update("round", 1.0, f"interrupted: the posterior of round {finished} is kept")
+    return last.posterior, False
 
 
 def _warn_of_the_end(last: Learned, why: str) -> None:
