@@ -4,8 +4,8 @@ Marginally nearly all parameters of circuits that make one rhythm are free and u
 others they are not: the density of two, the rest held, shows which change can be made good by which
 other. Slices of it predict compensations: circuits in which one conductance is changed alone, and
 with another as they say or the other way, are simulated. Methods, in order: `taken` or
-`stg.infer`, `correlate`, `change_pairs` (of `compensation_changes`), `cut`, then figures and
-report.
+`stg.infer`, `correlate`, `change_pairs` and `example` (of `compensation_changes`), `cut`, then
+figures and report.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def run(preset: str, seed: int, out: Path, options: Options) -> dict[str, Any]:
     over = gain(change, ALONE), gain(change, OPPOSED)
     circuit = circuits.theta[np.argmax(circuits.pyloric)]
     slices = cut(study, posterior, circuit, change.pairs[:SLICES])
-    shown = example(circuits, change, config.steps)
-    voltages = record(keys[6], study, shown, config.inference.protocol)
+    arms = example(circuits, change, config.steps)
+    voltages = record(keys[6], study, arms, config.inference.protocol)
     outcome = Outcome(
         config, learned, marginal, conditional, change, *over, slices, circuit, voltages,
         judge(*over),

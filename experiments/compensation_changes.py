@@ -169,19 +169,23 @@ def change_pairs(
     return Change(pairs, matrix[pairs[:, 0], pairs[:, 1]], slope, **ran)
 
 
-def example(circuits: Circuits, change: Change, steps: Sequence[float]) -> dict[str, np.ndarray]:
-    """θ (31,) of the first circuit that was changed in the first pair, as it is and in every arm by
-    the longest step; only as it is where none was changed."""
-    theta = changeable(circuits)
+def shown(change: Change) -> int | None:
+    """The first pair in which circuits were changed, the most correlated of such; None if none."""
     pairs = np.flatnonzero(change.used.any(axis=1))
-    if not len(pairs):
-        return {"the circuit": theta[0]}
-    (i, j), slope = change.pairs[pairs[0]], change.slope[pairs[0]]
-    rows, inside = changed(theta, i, j, slope, steps)
-    first = np.argmax(inside)
-    names = PARAMETERS[i].name, PARAMETERS[j].name
+    return int(pairs[0]) if len(pairs) else None
+
+
+def example(circuits: Circuits, change: Change, steps: Sequence[float]) -> dict[str, np.ndarray]:
+    """θ (31,) of the first circuit that was changed in the pair `shown`, as it is and in every arm
+    by the longest step; only as it is where none was changed."""
+    theta, pair = changeable(circuits), shown(change)
+    if pair is None:
+        return {"unchanged": theta[0]}
+    i, j = change.pairs[pair]
+    rows, inside = changed(theta, i, j, change.slope[pair], steps)
+    first, names = np.argmax(inside), (PARAMETERS[i].name, PARAMETERS[j].name)
     arms = f"compensated by {names[1]}", f"{names[0]} changed alone", f"opposed by {names[1]}"
-    return {"the circuit": theta[first]} | dict(zip(arms, rows[first, -1], strict=True))
+    return {"unchanged": theta[first]} | dict(zip(arms, rows[first, -1], strict=True))
 
 
 def gain(change: Change, other: int) -> Gain:

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments import report
 from experiments.account import said, what_was_done
+from experiments.compensation_changes import shown
 from experiments.conclusion import Telling
 from experiments.runs import Run
 from experiments.shares import Share
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from experiments.compensation import Outcome
     from experiments.compensation_changes import Gain
 
-RESOLUTION = 50
 ARMS, UNCHANGED = ("compensated", "one alone", "opposed"), "unchanged"
 LOOKS = ((BLUE, "o"), ("#777777", "s"), (RED, "^"))
 
@@ -42,13 +42,17 @@ def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
 
 
 def conditionals(outcome: Outcome) -> Figure:
-    """Conditionals of the parameters of the strongest pairs, in one circuit."""
+    """Conditionals of the parameters of the strongest pairs, as many as are legible, in one
+    circuit."""
     posterior, circuits = outcome.learned.posterior, outcome.learned.circuits
-    found = dict.fromkeys(int(i) for pair in outcome.change.pairs for i in pair)
-    free = [posterior.prior.names[i] for i in sorted(list(found)[:MANY])]
+    found: set[int] = set()
+    for pair in outcome.change.pairs:
+        both = found | {int(i) for i in pair}
+        found = both if len(both) <= MANY else found
+    free = [posterior.prior.names[i] for i in sorted(found)]
     return plotting.conditional_pairs(
-        posterior, outcome.circuit, free=free, samples=circuits.theta, resolution=RESOLUTION
-    )
+        posterior, outcome.circuit, free=free, samples=circuits.theta
+    )  # fmt: skip
 
 
 def slices(outcome: Outcome) -> Figure:
@@ -205,9 +209,7 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
             [report.Figure(figures["changes"], "Left: runs that stayed pyloric, by how far the "
                            "first of a pair was moved, with 95 % intervals. Right: what "
                            "compensation gained in each pair, over each of the other arms."),
-             report.Figure(figures["rhythms"], "Voltages of a circuit: the first that was changed "
-                           "in the most correlated pair, as it is and by the longest step, one run "
-                           "of each.")],
+             report.Figure(figures["rhythms"], _of_voltages(outcome))],
             [pairs],
             [as_table(outcome.targets)],
         ),
@@ -255,6 +257,19 @@ def _of_changes(outcome: Outcome) -> list[str]:
         _of_gain("one changed alone", outcome.over_alone),
         _of_gain("both changed the opposite way", outcome.over_opposed),
     ]
+
+
+def _of_voltages(outcome: Outcome) -> str:
+    change, names = outcome.change, outcome.learned.posterior.prior.names
+    pair = shown(change)
+    if pair is None:
+        return "Voltages of one circuit: in no pair could any be changed both ways."
+    first, second = (names[i] for i in change.pairs[pair])
+    return (
+        f"Voltages of the first circuit that was changed in {first} and {second}: unchanged, and "
+        f"after a change by {max(outcome.config.steps):g} sds of the prior in every arm, one run "
+        "of each."
+    )
 
 
 def _of_gain(arm: str, gain: Gain) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from experiments import report
@@ -44,7 +43,7 @@ def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
         "features": features(outcome.found),
         "traces": traces(outcome.found),
         "coverage": plotting.coverage(outcome.calibration),
-        "losses": plotting.losses(outcome.posterior.history),
+        "losses": plotting.losses(outcome.learned.every.history),
     }
     return {kind: plotting.save(figure, folder, kind)[1] for kind, figure in figures.items()}
 
@@ -70,8 +69,9 @@ def features(found: Sequence[Found]) -> Figure:
             axis.set(xlim=(-0.6, len(found) - 0.4))
             axis.set_xticks(at, [number(each)[:3] for each in found], fontsize=6)
         for axis in axes[len(hh.FEATURES) :]:
-            axis.set_visible(False)
-        figure.supxlabel("first digits of the cell's number", fontsize=8)
+            axis.remove()
+        axes[len(hh.FEATURES) - 4].tick_params(labelbottom=True)
+        figure.supxlabel("cell, by the first digits of its number", fontsize=8)
         handles = [line(BLUE, "simulated draws, central 95 % and median", 4.0),
                    line(RED, "recorded", 1.0, "o", "")]  # fmt: skip
         legend_above(figure, handles)
@@ -79,41 +79,41 @@ def features(found: Sequence[Found]) -> Figure:
 
 
 def traces(found: Sequence[Found]) -> Figure:
-    """V(t) of each cell where its recording is at hand, and of one draw beside it."""
+    """V(t) of one draw for each cell, beside the recorded one where any is at hand."""
+    recorded = any(each.cell.voltage is not None for each in found)
     with style():
         figure = figure_of(PAGE, 0.4 + 0.95 * len(found), layout="constrained")
-        axes = figure.subplots(len(found), 2, sharex=True, sharey=True, squeeze=False)
-        for i, (each, (left, right)) in enumerate(zip(found, axes, strict=True)):
+        axes = figure.subplots(len(found), 1 + recorded, sharex=True, sharey=True, squeeze=False)
+        for each, row in zip(found, axes, strict=True):
             protocol = each.cell.protocol
             if each.cell.voltage is not None:
-                left.plot(*thin(protocol.time, each.cell.voltage), color=RED, lw=0.6)
-            voltage = hh.trace(jax.random.key(i), each.draws[0], protocol).voltage
-            right.plot(*thin(protocol.time, np.asarray(voltage)), color=BLUE, lw=0.6)
-            left.set_title(number(each), loc="left", pad=2)
-            left.set_ylabel("V [mV]")
-        axes[0, 0].set_title(f"{number(found[0])}: recorded", loc="left", color=RED, pad=2)
-        axes[0, 1].set_title("one draw", loc="left", color=BLUE, pad=2)
+                row[0].plot(*thin(protocol.time, each.cell.voltage), color=RED, lw=0.6)
+            row[-1].plot(*thin(protocol.time, each.voltage), color=BLUE, lw=0.6)
+            row[0].set_title(f"cell {number(each)}", loc="left", pad=2)
+            row[0].set_ylabel("V [mV]")
+            row[0].set_xlim(0, protocol.time[-1])
         for axis in axes[-1]:
             axis.set_xlabel("time [ms]")
+        legend_above(figure, [line(RED, "recorded")] * recorded + [line(BLUE, "one draw")])
     return figure
 
 
 def results(outcome: Outcome) -> dict[str, Any]:
     """What results.json says."""
     reached = outcome.calibration.coverage(LEVELS)
-    last = outcome.posterior.history[-1]
+    last = [posterior.history[-1] for posterior in outcome.learned]
     return {
         "targets": in_results(outcome.targets),
         "cells": {number(each): _of_cell(each) for each in outcome.found},
         "features_held": sum(int(each.held.sum()) for each in outcome.found),
         "features": len(outcome.found) * len(hh.FEATURES),
-        "energy_score": outcome.scores._asdict(),
-        "milliseconds_for_a_cell": float(np.median(_milliseconds(outcome))),
+        "nats_lost_by_one_density_for_all": outcome.loss._asdict(),
+        "milliseconds_for_the_draws_of_a_cell": float(np.median(_milliseconds(outcome))),
         "coverage": dict(zip(map(str, LEVELS), reached, strict=True)),
         "calibration": outcome.calibration.verdict,
-        "simulations": last.drawn,
-        "epochs": last.epochs,
-        "interrupted": last.interrupted,
+        "simulations": sum(each.drawn for each in last),
+        "epochs": [each.epochs for each in last],
+        "interrupted": any(each.interrupted for each in last),
     }
 
 
@@ -147,9 +147,8 @@ def _milliseconds(outcome: Outcome) -> list[float]:
 def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) -> Path:
     """report.html: what was asked, the figures, the numbers, how far to trust them."""
     settings, config, found = study.settings, outcome.config, results(outcome)
-    alone, amortised = outcome.scores
     cells = report.Table(
-        ("cell", "spikes", "draws that fire as many", "features held", "not held"),
+        ("cell", "spikes", "draws with as many spikes", "features held", "not held"),
         [
             (
                 number(each), int(each.cell.x_o[0]), f"{100 * _as_often(each):.0f} %",
@@ -167,13 +166,14 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
             "What the density says of each cell",
             [f"{config.simulations:,} simulations of the prior, each under a step of its own, "
              "taught the density of the eight parameters given seven features, the current and "
-             "the voltage at the start. It answers for a cell, with "
-             f"{config.draws:,} draws, in {found['milliseconds_for_a_cell']:.0f} ms. "
+             f"the voltage at the start. {config.draws:,} draws for a cell take "
+             f"{found['milliseconds_for_the_draws_of_a_cell']:.0f} ms, once compiled. "
              f"{found['features_held']} of {found['features']} features are held.",
-             f"For cell {outcome.alone.removeprefix('cell_')} a density was learned from as many "
-             "simulations under its own current alone: the energy score of its predictions is "
-             f"{alone:.3f} prior standard deviations, that of the density of all currents "
-             f"{amortised:.3f}. Less is nearer."],
+             f"For {outcome.alone} a density was learned from as many simulations under its own "
+             "current alone. Over neurons of the prior under that current its log density at the "
+             f"true parameters is {outcome.loss.mean:.2f} ± {outcome.loss.error:.2f} nats (mean "
+             "and standard error) above that of the density of all currents: what is lost by "
+             "serving all of them."],
             [
                 report.Figure(figures["features"], "Features of draws, simulated anew under each "
                               "cell's current, and of the cells."),
@@ -200,7 +200,8 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
             study, command,
             [("density", said(settings["config"]["estimator"])),
              ("its training", said(settings["config"]["training"]))],
-            [("all cells", outcome.posterior, config.training.max_epochs)],
+            [(title, posterior, config.training.max_epochs) for title, posterior in
+             zip(("all cells", f"{outcome.alone} alone"), outcome.learned, strict=True)],
         ),
     ]  # fmt: skip
     return report.write(
@@ -222,8 +223,7 @@ def summarise(outcome: Outcome) -> None:
             f"  {each.cell.title}: {each.held.sum()} of {len(hh.FEATURES)} features held, "
             f"{100 * _as_often(each):.0f} % of draws fire as often"
         )
-    print(f"  energy score, alone and amortised: {outcome.scores.alone:.3f}, "
-          f"{outcome.scores.amortised:.3f}")  # fmt: skip
+    print(f"  lost by one density for all: {outcome.loss.mean:.2f} ± {outcome.loss.error:.2f} nats")
     print(f"  {outcome.calibration.verdict}")
 
 

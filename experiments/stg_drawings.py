@@ -10,7 +10,7 @@ import numpy as np
 from experiments.shares import Share
 from experiments.stg_circuits import Voltages, Ways
 from experiments.stg_presets import COMPLETE_SHARE, PAPER_ACROSS
-from jaxsbi.plotting.canvas import BLUE, INK, PAGE, RED, figure_of, line, style
+from jaxsbi.plotting.canvas import BLUE, INK, PAGE, RED, figure_of, line, style, symbols
 from jaxsbi.plotting.layouts import legend_above
 from simulators import stg
 
@@ -36,7 +36,7 @@ def rhythms(voltages: Voltages) -> Figure:
                     neuron, (0, np.median(voltage) - i * shift), (-4, 0), ha="right", va="center",
                     xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7,
                 )  # fmt: skip
-            axis.set_title(name, loc="left", pad=2)
+            axis.set_title(symbols(name), loc="left", pad=2)
             axis.set(yticks=[], xlim=(voltages.time[0] / 1000, voltages.time[-1] / 1000))
             axis.spines["left"].set_visible(False)
         end = voltages.time[-1] / 1000

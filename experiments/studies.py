@@ -181,11 +181,11 @@ ALL = (
     Study(
         "hodgkin_huxley_cells",
         "4",
-        "Six recorded cells by one density, the current that each was given being data.",
+        "Six recorded cells by one density, which sees the current that each was given.",
         {
             "smoke": Cost("400"),
             "laptop": Cost("60,000"),
-            "gpu": Cost("2,000,000", AIM),
+            "gpu": Cost("500,000", AIM),
         },
         {
             "--data": {
@@ -199,7 +199,7 @@ ALL = (
         "5",
         "31 conductances of the crab's pyloric circuit from a recorded rhythm (fig. 5).",
         {
-            "smoke": Cost("192", "1 min", "1.8 GB"),
+            "smoke": Cost("96", "1 min", "1.8 GB"),
             "laptop": Cost("10,000", "11 min", "2.2 GB"),
             "overnight": Cost("100,000", "≈ 48 min +"),
             "gpu": Cost("4,000,000", AIM),
@@ -212,7 +212,7 @@ ALL = (
         "6",
         "Which conductances of the pyloric circuit make up for each other (fig. 6).",
         {
-            "smoke": Cost("240", "1 min", "1.8 GB"),
+            "smoke": Cost("128", "1 min", "1.8 GB"),
             "laptop": Cost("12,000", "22 min", "2.1 GB"),
             "overnight": Cost("108,000", "≈ 52 min +"),
             "gpu": Cost("4,020,000", AIM),

@@ -6,6 +6,7 @@ import pytest
 from experiments import compensation, compensation_report
 from experiments import compensation_changes as study
 from experiments.stg_circuits import Circuits
+from simulators.stg import PARAMETERS
 
 RNG = np.random.default_rng(0)
 MIDDLE = (study.LOW + study.HIGH) / 2
@@ -61,17 +62,25 @@ def change(pyloric, used=None, unchanged=None):
 
 
 def test_the_example_is_a_circuit_that_was_changed_by_the_longest_step():
-    """At the end of its range, a conductance cannot follow any way: that circuit is passed over."""
-    theta = np.tile(MIDDLE + 0.1 * study.SD, (3, 1))
+    """Where the second conductance cannot follow, a circuit is passed over; so are silent ones."""
+    theta = MIDDLE + np.array([[0.1], [0.2], [0.3]]) * study.SD
     theta[0, 1] = study.HIGH[1]
-    pyloric = np.array([True, False, True])
-    circuits = Circuits(theta, np.zeros((3, 18)), pyloric)
+    circuits = Circuits(theta, np.zeros((3, 18)), np.array([True, False, True]))
     rows, inside = study.changed(theta, 0, 1, 0.5, (0.5, 1.0))
     assert inside.tolist() == [False, True, True]
-    shown = list(study.example(circuits, change(np.ones((1, 2, 2, 3))), (0.5, 1.0)).values())
-    np.testing.assert_array_equal(shown, [theta[2], *rows[2, -1]])
+    found = study.example(circuits, change(np.ones((1, 2, 2, 3))), (0.5, 1.0))
+    np.testing.assert_array_equal(found.pop("unchanged"), theta[2])
+    first, second = (PARAMETERS[i].name for i in (0, 1))
+    arms = {
+        f"{first} changed alone": study.ALONE,
+        f"compensated by {second}": study.COMPENSATED,
+        f"opposed by {second}": study.OPPOSED,
+    }
+    assert set(arms) == set(found)
+    for name, arm in arms.items():
+        np.testing.assert_array_equal(found[name], rows[2, -1, arm])
     none = change(np.ones((1, 2, 2, 3)), used=np.zeros((1, 2), bool))
-    assert list(study.example(circuits, none, (0.5, 1.0))) == ["the circuit"]
+    assert list(study.example(circuits, none, (0.5, 1.0))) == ["unchanged"]
 
 
 def test_what_is_gained_is_that_of_circuits_that_were_changed():

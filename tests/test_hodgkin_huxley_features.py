@@ -37,7 +37,6 @@ def test_a_feature_that_a_neuron_lacks_is_farther_than_any_that_it_has():
 
 def test_a_population_is_bred_towards_the_pareto_set_with_the_simulations_it_was_given():
     """Objectives |θ − u| and |θ − v|: the set is the line from u to v."""
-    pytest.importorskip("bluepyopt")
     u, v, asked = np.array([0.2, 0.5]), np.array([0.6, 0.5]), []
 
     def score(theta):
