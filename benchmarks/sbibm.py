@@ -33,6 +33,7 @@ from rich.console import Console
 import jaxsbi
 from benchmarks import _measure
 from benchmarks._c2st import CLASSIFIERS, cached_c2st
+from benchmarks._sbibm_summary import summary
 from benchmarks._sbibm_table import tables
 from benchmarks._tasks import TASKS, Task, observation
 from jaxsbi.estimators import from_spec
@@ -222,7 +223,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("c2st-cache"), help="folder of scores")
     parser.add_argument("--out", type=Path, default=Path("sbibm.jsonl"), help="JSON lines")
     parser.add_argument("--table", action="store_true", help="only print the tables of --out")
+    parser.add_argument("--summary", action="store_true", help="only print the README's of --out")
     arguments = parser.parse_args()
+    if arguments.summary:
+        print(*summary(lines_of(arguments.out)), sep="\n")
+        return
     if not arguments.table:
         processes = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(arguments.processes, mp_context=processes) as pool:
