@@ -183,8 +183,8 @@ ALL = (
         "4",
         "Six recorded cells by one density, which sees the current that each was given.",
         {
-            "smoke": Cost("400"),
-            "laptop": Cost("60,000"),
+            "smoke": Cost("400", "1 min", "1.5 GB"),
+            "laptop": Cost("60,000", "4 min", "1.5 GB"),
             "gpu": Cost("500,000", AIM),
         },
         {

@@ -76,6 +76,13 @@ def hodgkin_huxley(results):
     yield r"within ([\d.]+) and ([\d.]+) points", [100 * max(map(abs, each)) for each in gaps]
 
 
+def hodgkin_huxley_cells(results):
+    yield r"(\d+) of (\d+) features held", [results["features_held"], results["features"]]
+    yield r"within ([\d.]+) points \(", [100 * target(results, "coverage off")]
+    yield r"hold (\d+) %", [100 * results["coverage"]["0.95"]]
+    yield r"([\d.]+) nats lost", [results["nats_lost_by_one_density_for_all"]["mean"]]
+
+
 def hodgkin_huxley_features(results):
     nats = [results["subsets"][name]["information_nats"] for name in results["subsets"]]
     yield r"([\d.]+), ([\d.]+) and ([\d.]+) nats", nats
@@ -118,7 +125,8 @@ def own_model(results):
 CLAIMS = {
     each.__name__: each
     for each in (
-        glm, gabor, channels, hodgkin_huxley, hodgkin_huxley_features, stg, compensation, own_model,
+        glm, gabor, channels, hodgkin_huxley, hodgkin_huxley_cells, hodgkin_huxley_features, stg,
+        compensation, own_model,
     )
 }  # fmt: skip
 
