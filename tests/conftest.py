@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,6 @@ def _programs(request: pytest.FixtureRequest) -> Iterator[None]:
             jax.config.update(name, not runs_long)
         yield
         jax.clear_caches()
+        # A study or a command that was run keeps its programs on disk: other modules do not.
+        jax.config.update("jax_compilation_cache_dir", None)
+        compilation_cache.reset_cache()
