@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from benchmarks import _published
-from benchmarks._sbibm_table import Column, means
+from benchmarks._c2st import CLASSIFIERS
+from benchmarks._sbibm_table import Column, Row, means
 from benchmarks._tasks import TASKS
 
-CLASSIFIERS = ("RF", "MLP")
 OBSERVATIONS = [1, 2, 3, 4, 5]
-OURS: dict[str, Column] = {
+COLUMNS: dict[str, Column | Callable[..., _published.Score | None]] = {
     "`npe`": ("jaxsbi", "npe", "nsf"),
     "sbi 0.27": ("sbi", "npe", "default"),
+    "published NPE": _published.amortised_npe,
     "`nle`, ten rounds": ("jaxsbi", "nle in 10 rounds", "nsf"),
+    "best published": _published.best,
 }
-PUBLISHED = {"published NPE": _published.amortised_npe, "best published": _published.best}
-HEADINGS = ("`npe`", "sbi 0.27", "published NPE", "`nle`, ten rounds", "best published")
+"""What was measured, and what is looked up of a task, a budget and a classifier."""
 NONE = "–"
 
 
@@ -26,31 +27,28 @@ def summary(lines: Iterable[dict[str, Any]]) -> Iterator[str]:
     observations; – where one of them is missing."""
     found = means(lines)
     for simulations in sorted({budget for _, budget, _ in found}):
-        yield _row(f"{simulations:,} simulations", HEADINGS)
-        yield "|" + "---|" * (1 + len(HEADINGS))
+        yield _row(f"{simulations:,} simulations", COLUMNS)
+        yield "|" + "---|" * (1 + len(COLUMNS))
         for task in TASKS:
-            yield _row(task, [_cell(_score(h, found), task, simulations) for h in HEADINGS])
+            rows = [(task, simulations, name) for name in CLASSIFIERS]
+            yield _row(task, [_cell([_score(of, row, found) for row in rows])
+                              for of in COLUMNS.values()])  # fmt: skip
         yield ""
 
 
-def _score(heading: str, found: dict) -> Callable[[str, int, str], float | None]:
-    """(task, simulations, classifier) ↦ the score under a heading, if there is one."""
-
-    def published(*row: Any) -> float | None:
-        score = PUBLISHED[heading](*row)
+def _score(of: Column | Callable, row: Row, found: dict) -> float | None:
+    """The score of a task, a budget and a classifier in one column, if there is one."""
+    if callable(of):
+        score = of(*row)
         return score and score.c2st
-
-    def measured(*row: Any) -> float | None:
-        mean, observations = found.get(row, {}).get(OURS[heading], (None, []))
-        return mean if observations == OBSERVATIONS else None
-
-    return published if heading in PUBLISHED else measured
+    mean, observations = found.get(row, {}).get(of, (None, []))
+    return mean if observations == OBSERVATIONS else None
 
 
-def _cell(score: Callable[[str, int, str], float | None], task: str, simulations: int) -> str:
-    both = [score(task, simulations, name) for name in CLASSIFIERS]
-    told = (NONE if each is None else f"{each:.3f}" for each in both)
-    return NONE if both == [None, None] else " / ".join(told)
+def _cell(scores: list[float | None]) -> str:
+    if not any(scores):
+        return NONE
+    return " / ".join(NONE if each is None else f"{each:.3f}" for each in scores)
 
 
 def _row(name: str, cells: Iterable[str]) -> str:

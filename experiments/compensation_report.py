@@ -50,9 +50,7 @@ def conditionals(outcome: Outcome) -> Figure:
         both = found | {int(i) for i in pair}
         found = both if len(both) <= MANY else found
     free = [posterior.prior.names[i] for i in sorted(found)]
-    return plotting.conditional_pairs(
-        posterior, outcome.circuit, free=free, samples=circuits.theta
-    )  # fmt: skip
+    return plotting.conditional_pairs(posterior, outcome.circuit, free=free, samples=circuits.theta)
 
 
 def slices(outcome: Outcome) -> Figure:

@@ -23,7 +23,8 @@ from jax.tree_util import Partial
 import jaxsbi
 from experiments import hodgkin_huxley_cells_report, runs
 from experiments.conclusion import conclude
-from experiments.hodgkin_huxley_observations import Observation, recorded_cells
+from experiments.hodgkin_huxley_observations import DEFAULT_CELL, Observation, recorded_cells
+from experiments.hodgkin_huxley_presets import DENSITIES
 from experiments.keeping import keep_posterior
 from experiments.one_posterior import GAP
 from experiments.predictions import is_held
@@ -37,7 +38,7 @@ from simulators import hodgkin_huxley as hh
 
 LOW, HIGH = (0.5, -95.0), (2.5, -70.0)
 """I [µA/cm²] and V₀ [mV] of simulations are uniform between these; the cells' lie within."""
-ALONE = "cell_518290966"
+ALONE = f"cell_{DEFAULT_CELL}"
 """The cell for which a density is learned under its own current as well, to compare."""
 HELD = 0.95
 """Share of the cells' features that central regions of 95 % are to hold: a bound of our own."""
@@ -62,19 +63,10 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(
-        200, jaxsbi.mdn(components=1, hidden=(20,)),
-        jaxsbi.Training(weight_decay=0.1, anneal=10, max_epochs=30), draws=16, fresh=32,
-    ),
-    "laptop": Config(
-        30_000, jaxsbi.nsf(layers=3, hidden=(50, 50)),
-        jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
-    ),
-    "gpu": Config(
-        250_000, jaxsbi.nsf(hidden=(128, 128)),
-        jaxsbi.Training(weight_decay=0.01, batch_size=2000, max_epochs=100), draws=5000,
-    ),
-}  # fmt: skip
+    "smoke": Config(200, *DENSITIES["smoke"], draws=16, fresh=32),
+    "laptop": Config(30_000, *DENSITIES["laptop"]),
+    "gpu": Config(250_000, *DENSITIES["gpu"], draws=5000),
+}
 
 
 class Learned(NamedTuple):
@@ -123,7 +115,25 @@ class Outcome(NamedTuple):
     calibration: Calibration
     loss: Loss
     alone: str
-    targets: tuple[Target, ...]
+
+    @property
+    def features(self) -> int:
+        """Features of all cells."""
+        return len(self.found) * len(hh.FEATURES)
+
+    @property
+    def held(self) -> int:
+        """How many of them are held."""
+        return sum(int(each.held.sum()) for each in self.found)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What was aimed at: features are held, regions cover what they say."""
+        least = np.floor(HELD * self.features)
+        return (
+            Target(f"features held, of {self.features}", self.held, least, at_most=False),
+            Target("coverage off", self.calibration.gap, GAP),
+        )
 
 
 def folder_name(preset: str, seed: int, options: Options) -> str:
@@ -242,14 +252,8 @@ def validate(
         keys[2], learned.every, *rows, samples=min(499, 5 * config.fresh)
     )
     one = next(cell for cell in cells if cell.name == ALONE)
-    held = sum(int(each.held.sum()) for each in found)
-    features = len(cells) * len(hh.FEATURES)
-    targets = (
-        Target(f"features held, of {features}", held, np.floor(HELD * features), at_most=False),
-        Target("coverage off", calibration.gap, GAP),
-    )
     loss = compare(keys[3], learned, one.protocol, config)
-    return Outcome(config, learned, found, calibration, loss, one.title, targets)
+    return Outcome(config, learned, found, calibration, loss, one.title)
 
 
 def explain(key: jax.Array, posterior: Posterior, cell: Observation, config: Config) -> Found:

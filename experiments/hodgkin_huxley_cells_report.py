@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#222222")
 NAMES = [p.name for p in hh.PARAMETERS]
-MILLISECOND = 1e-3
 
 
 def draw(folder: Path, outcome: Outcome) -> dict[str, Path]:
@@ -105,10 +104,10 @@ def results(outcome: Outcome) -> dict[str, Any]:
     return {
         "targets": in_results(outcome.targets),
         "cells": {number(each): _of_cell(each) for each in outcome.found},
-        "features_held": sum(int(each.held.sum()) for each in outcome.found),
-        "features": len(outcome.found) * len(hh.FEATURES),
+        "features_held": outcome.held,
+        "features": outcome.features,
         "nats_lost_by_one_density_for_all": outcome.loss._asdict(),
-        "milliseconds_for_the_draws_of_a_cell": float(np.median(_milliseconds(outcome))),
+        "milliseconds_for_the_draws_of_a_cell": _milliseconds(outcome),
         "coverage": dict(zip(map(str, LEVELS), reached, strict=True)),
         "calibration": outcome.calibration.verdict,
         "simulations": sum(each.drawn for each in last),
@@ -140,13 +139,14 @@ def _as_often(found: Found) -> float:
     return float(np.mean(found.predicted[:, 0] == float(found.cell.x_o[0])))
 
 
-def _milliseconds(outcome: Outcome) -> list[float]:
-    return [each.seconds / MILLISECOND for each in outcome.found]
+def _milliseconds(outcome: Outcome) -> float:
+    """That the draws of a cell take, median over cells."""
+    return 1000 * float(np.median([each.seconds for each in outcome.found]))
 
 
 def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) -> Path:
     """report.html: what was asked, the figures, the numbers, how far to trust them."""
-    settings, config, found = study.settings, outcome.config, results(outcome)
+    settings, config = study.settings, outcome.config
     cells = report.Table(
         ("cell", "spikes", "draws with as many spikes", "features held", "not held"),
         [
@@ -167,8 +167,8 @@ def write(study: Run, command: str, outcome: Outcome, figures: dict[str, Path]) 
             [f"{config.simulations:,} simulations of the prior, each under a step of its own, "
              "taught the density of the eight parameters given seven features, the current and "
              f"the voltage at the start. {config.draws:,} draws for a cell take "
-             f"{found['milliseconds_for_the_draws_of_a_cell']:.0f} ms, once compiled. "
-             f"{found['features_held']} of {found['features']} features are held.",
+             f"{_milliseconds(outcome):.0f} ms, once compiled. "
+             f"{outcome.held} of {outcome.features} features are held.",
              f"For {outcome.alone} a density was learned from as many simulations under its own "
              "current alone. Over neurons of the prior under that current its log density at the "
              f"true parameters is {outcome.loss.mean:.2f} ± {outcome.loss.error:.2f} nats (mean "

@@ -22,6 +22,7 @@ import jaxsbi
 from experiments import hodgkin_huxley_features_report, runs
 from experiments.conclusion import conclude
 from experiments.hodgkin_huxley_evolution import distances, evolve
+from experiments.hodgkin_huxley_presets import DENSITIES
 from experiments.keeping import keep_arrays, keep_posterior
 from experiments.presets import settings_of
 from experiments.runs import Run
@@ -58,23 +59,11 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(
-        500, jaxsbi.mdn(components=1, hidden=(20,)),
-        jaxsbi.Training(weight_decay=0.1, anneal=10, max_epochs=30), 5, draws=100, fresh=100,
-    ),
-    "laptop": Config(
-        30_000, jaxsbi.nsf(layers=3, hidden=(50, 50)),
-        jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
-    ),
-    "gpu": Config(
-        1_000_000, jaxsbi.nsf(hidden=(128, 128)),
-        jaxsbi.Training(weight_decay=0.01, batch_size=2000, max_epochs=100), draws=5000,
-    ),
-    "paper": Config(
-        100_000, jaxsbi.maf(layers=5, hidden=(50, 50)),
-        jaxsbi.Training(weight_decay=0.01, batch_size=500), draws=5000,
-    ),
-}  # fmt: skip
+    "smoke": Config(500, *DENSITIES["smoke"], generations=5, draws=100, fresh=100),
+    "laptop": Config(30_000, *DENSITIES["laptop"]),
+    "gpu": Config(1_000_000, *DENSITIES["gpu"], draws=5000),
+    "paper": Config(100_000, *DENSITIES["paper"], draws=5000),
+}
 
 
 class Seen(NamedTuple):

@@ -100,12 +100,16 @@ def recorded(recording: recordings.Recording) -> Observation:
 
 def recorded_cells(data: Path | None) -> list[Observation]:
     """All of the paper's cells whose recordings were published with it."""
-    return [known_cell(o.name, data) for o in recordings.read_features()]
+    return [_of_table(cell, data) for cell in recordings.read_features()]
 
 
 def known_cell(name: str, data: Path | None) -> Observation:
-    """One of the paper's cells from its features; with the recording itself where it is at hand."""
-    cell = next(o for o in recordings.read_features() if name in o.name)
+    """One of them by its number."""
+    return _of_table(next(o for o in recordings.read_features() if name in o.name), data)
+
+
+def _of_table(cell: recordings.Observation, data: Path | None) -> Observation:
+    """A cell from its features; with the recording itself where it is at hand."""
     number = cell.name.split()[1].rstrip(",")
     found = sorted(data.rglob(f"cell_{number}_sweep_*.npz")) if data else []
     if found:

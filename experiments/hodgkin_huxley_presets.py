@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jaxsbi
 from experiments.presets import settings_of
 from jaxsbi.types import Estimator
+
+
+class Density(NamedTuple):
+    """What is learned of a neuron, and how it is trained."""
+
+    estimator: Estimator
+    training: jaxsbi.Training
+
+
+DENSITIES = {
+    "smoke": Density(
+        jaxsbi.mdn(components=1, hidden=(20,)),
+        jaxsbi.Training(weight_decay=0.1, anneal=10, max_epochs=30),
+    ),
+    "laptop": Density(
+        jaxsbi.nsf(layers=3, hidden=(50, 50)),
+        jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
+    ),
+    "gpu": Density(
+        jaxsbi.nsf(hidden=(128, 128)),
+        jaxsbi.Training(weight_decay=0.01, batch_size=2000, max_epochs=100),
+    ),
+    "paper": Density(
+        jaxsbi.maf(layers=5, hidden=(50, 50)),
+        jaxsbi.Training(weight_decay=0.01, batch_size=500),
+    ),
+}
+"""By preset; all studies of neurons share them, but for a smaller one of this study's smoke run."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +77,7 @@ PRESETS = {
         simulations=30_000,  # equal sizes, so that both trainings share one compilation
         cell_simulations=30_000,
         refinement=(6_000, 5_000, 5_000),
-        estimator=jaxsbi.nsf(layers=3, hidden=(50, 50)),
-        training=jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
+        **DENSITIES["laptop"]._asdict(),
         likelihood=jaxsbi.maf(layers=5, hidden=(50, 50)),
         refining=jaxsbi.Training(learning_rate=0.01, weight_decay=0.01, max_epochs=60, anneal=30),
     ),
@@ -58,8 +85,7 @@ PRESETS = {
         simulations=1_000_000,
         cell_simulations=250_000,
         refinement=(40_000, 30_000, 30_000),
-        estimator=jaxsbi.nsf(hidden=(128, 128)),
-        training=jaxsbi.Training(weight_decay=0.01, batch_size=2000, max_epochs=100),
+        **DENSITIES["gpu"]._asdict(),
         likelihood=jaxsbi.maf(layers=5, hidden=(128, 128)),
         refining=jaxsbi.Training(weight_decay=0.01, batch_size=500, max_epochs=100),
         posterior_samples=5000,
@@ -68,8 +94,7 @@ PRESETS = {
         simulations=100_000,
         cell_simulations=125_000,
         refinement=(125_000,),
-        estimator=jaxsbi.maf(layers=5, hidden=(50, 50)),
-        training=jaxsbi.Training(weight_decay=0.01, batch_size=500),
+        **DENSITIES["paper"]._asdict(),
         likelihood=jaxsbi.maf(layers=5, hidden=(50, 50)),
         refining=jaxsbi.Training(weight_decay=0.01, batch_size=500),
         posterior_samples=5000,

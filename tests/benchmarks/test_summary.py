@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import sbibm
-from benchmarks._sbibm_summary import HEADINGS, summary
+from benchmarks._sbibm_summary import COLUMNS, summary
 from benchmarks._tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +18,7 @@ def lines(*observations: int, classifier: str = "RF") -> list[dict]:
 
 def cells(found: list[dict]) -> dict[str, str]:
     row = next(row for row in summary(found) if row.startswith("| slcp |"))
-    return dict(zip(HEADINGS, row.strip("| ").split(" | ")[1:], strict=True))
+    return dict(zip(COLUMNS, row.strip("| ").split(" | ")[1:], strict=True))
 
 
 def test_a_mean_is_told_once_all_five_observations_are_scored(data: Callable) -> None:
